@@ -1,0 +1,68 @@
+//! The command line: one file a command. Each asks a room and prints the answer; nothing else prints.
+//!
+//! Exit codes: 0 done, 1 the check failed, 2 usage or configuration.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+
+/// How a command ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// It did what was asked.
+    Done,
+    /// It ran, and the answer is no.
+    Failed,
+    /// Whatever the child process of `exec` said.
+    Code(u8),
+}
+
+/// A mistake in usage or configuration: exit code 2 and a text that says what to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Complaint(pub String);
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Complaint {
+    /// Any error, after a few words on what was being done.
+    pub fn while_doing(what: &str, error: impl fmt::Display) -> Self {
+        Self(format!("{what}: {error}"))
+    }
+}
+
+/// `--config FILE`, the same for every command that reads it.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ConfigArg {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "proxy.yaml")]
+    pub config: PathBuf,
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// Every mistake in it, or why it cannot be read.
+pub fn load(path: &Path) -> Result<Config, Complaint> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Complaint(format!(
+            "{}: {error}; `spapi-sidecar init DIR` writes a commented proxy.yaml",
+            path.display()
+        ))
+    })?;
+    Config::parse(&path.display().to_string(), &text, &environment)
+        .map_err(|faults| Complaint(faults.to_string()))
+}
+
+/// Looks up `${NAME}` of a configuration file.
+fn environment(name: &str) -> Option<String> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one look-up that configuration files are given"
+    )]
+    std::env::var(name).ok()
+}

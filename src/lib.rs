@@ -1,0 +1,42 @@
+//! A sidecar egress proxy for Amazon's Selling Partner API: programs stay unmodified and hold no credential.
+//!
+//! # Map
+//!
+//! Four floors; arrows point down only, and rooms on one floor do not know each other. `tests/architecture.rs` asserts it.
+//!
+//! * **Composition**: [`app`] is the one file that knows every room; [`cli`] asks a room and prints the answer.
+//! * **Floor 3, the walk**: [`proxy`] (CONNECT → interception → admit, authorize, credential, inject, send, return)
+//!   and [`admin`] (health and actions on a listener of their own).
+//! * **Floor 2, doers**: [`token`], [`store`], [`tls`], [`upstream`], [`document`], [`sandbox`] (the stand-in for Amazon).
+//! * **Floor 1, deciding and seeing**: [`policy`], [`telemetry`], [`task`].
+//! * **Floor 0, words**: [`catalog`], [`name`], [`address`], [`tenant`], [`secret`], [`phantom`], [`outcome`], [`redact`], [`config`].
+//!
+//! # Invariants
+//!
+//! * No path to `upstream` except through `Outbound`; no `Outbound` without `Authorized`. Not knowing is refusing: no
+//!   expired token, no bare forward, no silent tunnel.
+//! * One foreign crate, one room: vaultrs only in `store/vault`, moka only in `token/cache` and `tls/leaf`, YAML only in
+//!   `config`. Status codes are chosen only in `proxy/respond`, `proxy/phantom` and `admin`.
+//! * Settings deserialise and never serialise; secret types do neither outside their room.
+//! * `policy` and floor 0 have no `async`, no I/O, no clock, no logging. A request reads one compiled policy, once.
+//! * A token, a secret or a body never reaches a log, a span, a metric label, an error string or an admin page.
+
+pub mod address;
+pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod document;
+pub mod name;
+pub mod outcome;
+pub mod phantom;
+pub mod policy;
+pub mod redact;
+pub mod sandbox;
+pub mod secret;
+pub mod store;
+pub mod task;
+pub mod telemetry;
+pub mod tenant;
+pub mod tls;
+pub mod token;
+pub mod upstream;

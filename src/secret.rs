@@ -1,0 +1,164 @@
+//! Secrets that cannot be shown by accident.
+//!
+//! Job: one type for each secret, zeroized on drop, whose `Debug` prints the type's name.
+//! Invariants: no `Display`, no `Serialize`, no `PartialEq`; the text is reached through `expose` alone, so that
+//! `grep expose` is the list of places an auditor reads.
+//! Failure mode: none; these types only hold.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+macro_rules! secret {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(SecretString);
+
+        impl $name {
+            /// Takes the secret over; the given string's buffer is the one that will be zeroized.
+            #[must_use]
+            pub fn new(text: String) -> Self {
+                Self(SecretString::from(text))
+            }
+
+            /// The only way to the secret itself.
+            #[must_use]
+            pub fn expose(&self) -> &str {
+                self.0.expose_secret()
+            }
+
+            /// Whether two secrets are the same, in time that does not depend on where they differ.
+            #[must_use]
+            pub fn same_as(&self, other: &Self) -> bool {
+                self.expose().as_bytes().ct_eq(other.expose().as_bytes()).into()
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(…)"))
+            }
+        }
+    };
+}
+
+secret! {
+    /// A bearer value for the origin: an LWA access token or a restricted data token.
+    AccessToken
+}
+secret! {
+    /// The long-lived right to get access tokens (RFC 6749 section 1.5).
+    RefreshToken
+}
+secret! {
+    /// What authenticates an app at LWA (RFC 6749 section 2.3.1).
+    ClientSecret
+}
+secret! {
+    /// An app's public identifier at LWA. Not a credential by itself, but treated as one: it has no business in a log.
+    ClientId
+}
+secret! {
+    /// What a caller proves its tenant with in `Proxy-Authorization`.
+    ProxyKey
+}
+secret! {
+    /// Any other value that must not be shown: a store record's field before it is given its type, an admin token, a key.
+    Opaque
+}
+
+/// The last four hexadecimal digits of a value's SHA-256: enough to compare two sightings, useless to an attacker.
+#[must_use]
+pub fn fingerprint(text: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    digest
+        .as_ref()
+        .iter()
+        .rev()
+        .take(2)
+        .rev()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The kind of token that a value looks like, by the prefixes that LWA and the Tokens API use
+/// (FACTS: `Atza|` access, `Atc|` grantless, `Atz.sprdt|` restricted, `Atzr|` refresh).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Looks {
+    /// An LWA access token.
+    Access,
+    /// A client-credentials access token.
+    Grantless,
+    /// A restricted data token.
+    Restricted,
+    /// A refresh token.
+    Refresh,
+    /// One of our phantom tokens.
+    Phantom,
+    /// Nothing that is known.
+    Other,
+}
+
+impl Looks {
+    /// Judges a value by its prefix.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        if text.starts_with("Atza|") {
+            Self::Access
+        } else if text.starts_with("Atc|") {
+            Self::Grantless
+        } else if text.starts_with("Atz.sprdt|") {
+            Self::Restricted
+        } else if text.starts_with("Atzr|") {
+            Self::Refresh
+        } else if text.starts_with("spx-") {
+            Self::Phantom
+        } else {
+            Self::Other
+        }
+    }
+
+    /// Whether this is a credential that Amazon issued, which no program behind the sidecar should hold.
+    #[must_use]
+    pub const fn is_real(self) -> bool {
+        matches!(
+            self,
+            Self::Access | Self::Grantless | Self::Restricted | Self::Refresh
+        )
+    }
+
+    /// The kind as it stands in tables and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Grantless => "grantless",
+            Self::Restricted => "rdt",
+            Self::Refresh => "refresh",
+            Self::Phantom => "phantom",
+            Self::Other => "other",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_prints_the_type_and_never_the_secret() {
+        assert_eq!(
+            format!("{:?}", AccessToken::new("Atza|canary".to_owned())),
+            "AccessToken(…)"
+        );
+    }
+
+    #[test]
+    fn a_fingerprint_is_four_digits_and_stable() {
+        assert_eq!(fingerprint("a"), fingerprint("a"));
+        assert_eq!(fingerprint("a").len(), 4);
+        assert_ne!(fingerprint("a"), fingerprint("b"));
+    }
+}

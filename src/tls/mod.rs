@@ -1,0 +1,1 @@
+//! TLS: our authority, its leaves, and what we believe upstream. One crypto provider, named here.

@@ -7,8 +7,11 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 macro_rules! secret {
     ($(#[$doc:meta])* $name:ident) => {
@@ -44,10 +47,67 @@ macro_rules! secret {
     };
 }
 
-secret! {
-    /// A bearer value for the origin: an LWA access token or a restricted data token.
-    AccessToken
+/// A bearer value for the origin: an LWA access token or a restricted data token.
+///
+/// Held as one zeroized `Bearer T` buffer, so that a request copies no secret: header values share the buffer.
+#[derive(Clone)]
+pub struct AccessToken {
+    bearer: Bytes,
 }
+
+const BEARER: &[u8] = b"Bearer ";
+
+/// A value that no header field may carry. Says nothing of the value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the token holds a byte that a header field cannot carry")]
+pub struct NotAHeader;
+
+impl AccessToken {
+    /// Takes the token over.
+    ///
+    /// # Errors
+    /// When it is empty or holds anything but visible ASCII (RFC 6750 section 2.1).
+    pub fn new(text: &Zeroizing<String>) -> Result<Self, NotAHeader> {
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(NotAHeader);
+        }
+        let mut buffer = Zeroizing::new(Vec::with_capacity(BEARER.len() + text.len()));
+        buffer.extend_from_slice(BEARER);
+        buffer.extend_from_slice(text.as_bytes());
+        Ok(Self { bearer: Bytes::from_owner(buffer) })
+    }
+
+    /// The token itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.bearer.get(BEARER.len()..).and_then(|token| std::str::from_utf8(token).ok()).unwrap_or_default()
+    }
+
+    /// `T`, as a header value marked sensitive.
+    #[must_use]
+    pub fn expose_plain(&self) -> HeaderValue {
+        sensitive(self.bearer.slice(BEARER.len()..))
+    }
+
+    /// `Bearer T`, as a header value marked sensitive (RFC 6750 section 2.1).
+    #[must_use]
+    pub fn expose_bearer(&self) -> HeaderValue {
+        sensitive(self.bearer.clone())
+    }
+}
+
+fn sensitive(bytes: Bytes) -> HeaderValue {
+    let mut value = HeaderValue::from_maybe_shared(bytes).expect("AccessToken::new admits visible ASCII alone");
+    value.set_sensitive(true);
+    value
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessToken(…)")
+    }
+}
+
 secret! {
     /// The long-lived right to get access tokens (RFC 6749 section 1.5).
     RefreshToken

@@ -1,1 +1,254 @@
-//! To be written.
+//! Access tokens: from memory when they are fresh, from LWA when they are not, once for everybody who waits.
+//!
+//! Job: [`TokenSource`] answers with a usable token for a grant or a restricted resource.
+//! Invariants: an expired token is never returned; at most one exchange for a key is under way in a process; an exchange is a
+//! task of its own that no caller can end; every token carries a generation, and only the generation that was refused is dropped.
+//! Failure mode: [`TokenFailure`], whose cause names store, LWA or grant; failures are remembered for a growing while.
+//! Sources: RFC 6749 sections 4.4, 5 and 6; SP-API Tokens API 2021-03-01; CONTRACT section 3.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::Tenant;
+use crate::secret::AccessToken;
+use crate::store::StoreError;
+use crate::task::Tasks;
+use crate::tenant::{GrantKey, GrantKind, TenantId};
+
+pub mod cache;
+pub mod exchange;
+pub mod lifetime;
+pub mod restricted;
+
+use cache::{Fetch, TokenCache};
+use exchange::Lwa;
+use restricted::{Resource, Restricted};
+
+/// A token with its life and its generation.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The token.
+    pub token: AccessToken,
+    /// Grows with every token of this process: names the token without showing it.
+    pub generation: u64,
+    /// When it was issued.
+    pub issued: Instant,
+    /// How long it may be used.
+    pub life: lifetime::Life,
+    /// Whether it replaced one that Amazon refused.
+    pub forced: bool,
+}
+
+/// Why there is no token.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct TokenFailure {
+    /// What is wrong.
+    pub cause: Cause,
+    /// How long until the next attempt is made.
+    pub retry_in: Duration,
+}
+
+/// What stands between a grant and its token.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Cause {
+    /// The store did not give the grant.
+    #[error("store: {0}")]
+    Store(#[from] StoreError),
+    /// The store holds no grant for this tenant.
+    #[error("grant: the store holds none for tenant {0}")]
+    NoGrant(TenantId),
+    /// The store holds no credentials for this app.
+    #[error("grant: the store holds no client id and secret for app {0}")]
+    NoApp(crate::tenant::AppId),
+    /// The endpoint could not be reached or did not answer in time.
+    #[error("LWA: {0}")]
+    Unreachable(String),
+    /// `invalid_grant`: revoked, or never valid.
+    #[error("grant: LWA says that it is revoked or invalid (invalid_grant)")]
+    GrantRevoked,
+    /// `invalid_client` or `unauthorized_client`: the app's id or secret is wrong or has lapsed.
+    #[error("grant: LWA refuses the app's client id or secret ({0})")]
+    ClientRefused(&'static str),
+    /// Any other error code of RFC 6749 section 5.2.
+    #[error("LWA: it refused the exchange ({0})")]
+    Refused(&'static str),
+    /// A status or a body that makes no sense.
+    #[error("LWA: {0}")]
+    Nonsense(&'static str),
+    /// The Tokens API refused the data elements or the resource (400).
+    #[error("Tokens API: it refused the restricted resource (status {0})")]
+    RestrictedRefused(u16),
+    /// The access token that the Tokens API was asked with was itself refused.
+    #[error("Tokens API: it refused the access token")]
+    AccessRefused,
+    /// The task that made the exchange ended without an answer.
+    #[error("the exchange was interrupted")]
+    Interrupted,
+}
+
+impl Cause {
+    /// One constant word for logs and metrics.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.cause(),
+            Self::NoGrant(_) => "grant_missing",
+            Self::NoApp(_) => "app_missing",
+            Self::Unreachable(_) => "lwa_unreachable",
+            Self::GrantRevoked => "grant_revoked",
+            Self::ClientRefused(_) => "client_refused",
+            Self::Refused(_) => "lwa_refused",
+            Self::Nonsense(_) => "lwa_nonsense",
+            Self::RestrictedRefused(_) => "rdt_refused",
+            Self::AccessRefused => "rdt_access_refused",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// What a person does about it.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Store(_) => "check that the store is up, unsealed and lets the sidecar read; `spapi-sidecar tenant list` shows what it can see".to_owned(),
+            Self::NoGrant(tenant) => format!("run `spapi-sidecar tenant put-token {tenant}` with the refresh token of its authorization"),
+            Self::NoApp(app) => format!("run `spapi-sidecar app put {app}` with its client id and client secret"),
+            Self::GrantRevoked => "the selling partner has to authorize the application again; then store the new refresh token with `spapi-sidecar tenant put-token`".to_owned(),
+            Self::ClientRefused(_) => "check the app's client id and secret in the developer console (secrets lapse after 180 days) and store them with `spapi-sidecar app put`".to_owned(),
+            Self::Unreachable(_) | Self::Refused(_) | Self::Nonsense(_) | Self::Interrupted => "the sidecar tries again by itself; if it lasts, check the way to the token endpoint and Amazon's status".to_owned(),
+            Self::RestrictedRefused(_) => "the application lacks a role for these data elements, or the route asks for more than it may have: see `rdt.data_elements` and `rdt.required`".to_owned(),
+            Self::AccessRefused => "the sidecar tries again with a new token".to_owned(),
+        }
+    }
+}
+
+/// Where the walk gets its tokens.
+#[derive(Debug)]
+pub struct TokenSource {
+    access: TokenCache<AccessKey>,
+    restricted: TokenCache<Resource>,
+    direct: Arc<Restricted>,
+}
+
+/// The key of the access-token cache, with the profile that an exchange needs.
+#[derive(Clone)]
+pub struct AccessKey {
+    /// Whose, by which grant type.
+    pub grant: GrantKey,
+    /// Its profile.
+    pub tenant: Arc<Tenant>,
+}
+
+impl PartialEq for AccessKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.grant == other.grant
+    }
+}
+
+impl Eq for AccessKey {}
+
+impl std::hash::Hash for AccessKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.grant.hash(state);
+    }
+}
+
+impl std::fmt::Debug for AccessKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.grant.tenant, self.grant.kind.as_str())
+    }
+}
+
+impl AccessKey {
+    /// The key of a tenant's token.
+    #[must_use]
+    pub fn new(tenant: &Arc<Tenant>, kind: GrantKind) -> Self {
+        Self { grant: GrantKey { tenant: tenant.id.clone(), kind }, tenant: Arc::clone(tenant) }
+    }
+}
+
+impl TokenSource {
+    /// `lwa` exchanges, `restricted` asks the Tokens API, `tasks` runs both apart from their callers.
+    #[must_use]
+    pub fn new(lwa: Arc<Lwa>, restricted: Arc<Restricted>, tasks: &Tasks) -> Self {
+        Self {
+            access: TokenCache::new("exchange", lwa as Arc<dyn Fetch<AccessKey>>, tasks.clone()),
+            restricted: TokenCache::new("rdt", Arc::clone(&restricted) as Arc<dyn Fetch<Resource>>, tasks.clone()),
+            direct: restricted,
+        }
+    }
+
+    /// A usable access token.
+    ///
+    /// # Errors
+    /// When there is none and none can be had now.
+    pub async fn access(&self, key: &AccessKey) -> Result<Issued, TokenFailure> {
+        self.access.usable(key).await
+    }
+
+    /// Whether a usable access token is in memory; starts no exchange.
+    #[must_use]
+    pub fn is_fresh(&self, key: &AccessKey) -> bool {
+        self.access.peek(key).is_some()
+    }
+
+    /// Drops an access token that Amazon refused, so that the next [`TokenSource::access`] exchanges anew. Says whether
+    /// another try makes sense: not when the refused token was itself a fresh replacement.
+    pub fn refuse(&self, key: &AccessKey, generation: u64) -> bool {
+        self.access.refuse(key, generation)
+    }
+
+    /// As [`TokenSource::refuse`], for whichever access token is in memory.
+    pub fn refuse_current(&self, key: &AccessKey) -> bool {
+        self.access.peek(key).is_none_or(|held| self.access.refuse(key, held.generation))
+    }
+
+    /// A restricted data token for a path template, cached for its life.
+    ///
+    /// # Errors
+    /// When the access token or the restricted token cannot be had.
+    pub async fn restricted(&self, resource: &Resource, access: &AccessKey) -> Result<Issued, TokenFailure> {
+        match self.with_access(resource, access, true).await {
+            Ok(issued) => Ok(issued),
+            // one that is inside its life needs no access token
+            Err(failure) => self.restricted.peek(resource).ok_or(failure),
+        }
+    }
+
+    /// A restricted data token for one call, kept nowhere.
+    ///
+    /// # Errors
+    /// As [`TokenSource::restricted`].
+    pub async fn restricted_once(&self, resource: &Resource, access: &AccessKey) -> Result<Issued, TokenFailure> {
+        self.with_access(resource, access, false).await
+    }
+
+    /// Drops a restricted data token that Amazon refused.
+    pub fn refuse_restricted(&self, resource: &Resource, generation: u64) -> bool {
+        self.restricted.refuse(resource, generation)
+    }
+
+    async fn with_access(&self, resource: &Resource, access: &AccessKey, keep: bool) -> Result<Issued, TokenFailure> {
+        let mut last = None;
+        // the second round is for an access token that expired on Amazon's side first
+        for _ in 0..2 {
+            let token = self.access(access).await?;
+            let resource = resource.with_access(token.token.clone());
+            let answer = if keep { self.restricted.usable(&resource).await } else { self.direct.fetch(&resource, false).await.map_err(cache::first_failure) };
+            match answer {
+                Err(failure) if matches!(failure.cause, Cause::AccessRefused) => {
+                    let again = self.refuse(access, token.generation);
+                    self.restricted.forget_failure(&resource);
+                    last = Some(failure);
+                    if !again {
+                        break;
+                    }
+                }
+                other => return other,
+            }
+        }
+        Err(last.unwrap_or(TokenFailure { cause: Cause::AccessRefused, retry_in: Duration::from_secs(1) }))
+    }
+}

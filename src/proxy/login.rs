@@ -1,0 +1,127 @@
+//! Proxy logins: `Proxy-Authorization: Basic tenant:key`.
+//!
+//! Job: say whose connection this is, by a key whose hash the store holds.
+//! Invariants: an unreadable or wrong login is refused and never becomes the default tenant; hashes are compared in constant
+//! time; a look-up in the store happens once a minute for a tenant, whatever is guessed, and never for an unknown tenant.
+//! Failure mode: 407, or `token_unavailable` when the store cannot say.
+//! Sources: RFC 7617 (Basic), RFC 9110 section 11.7.2.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use http::HeaderValue;
+use subtle::ConstantTimeEq as _;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::World;
+use crate::config::ProxyAuth;
+use crate::outcome::{Failure, Reason};
+use crate::secret::ProxyKey;
+use crate::store::record::ProxyKeyHash;
+use crate::store::{GrantStore, RecordKey, StoreError};
+use crate::task::Tasks;
+use crate::tenant::TenantId;
+
+/// How long a hash from the store is believed; a new key is in force within this time.
+const BELIEVED: Duration = Duration::from_secs(60);
+
+/// Checks logins.
+#[derive(Debug)]
+pub struct Logins {
+    store: Arc<dyn GrantStore>,
+    tasks: Tasks,
+    known: Mutex<HashMap<TenantId, (Instant, Option<[u8; 32]>)>>,
+}
+
+impl Logins {
+    /// Hashes come from `store`, read apart from the callers.
+    #[must_use]
+    pub fn new(store: Arc<dyn GrantStore>, tasks: Tasks) -> Self {
+        Self { store, tasks, known: Mutex::default() }
+    }
+
+    /// The tenant that a connection's login names, if it sent one.
+    ///
+    /// # Errors
+    /// When a login is required and missing, or sent and wrong.
+    pub async fn check(&self, world: &World, field: Option<&HeaderValue>) -> Result<Option<TenantId>, Failure> {
+        let Some(field) = field else {
+            return match world.config.listen.proxy_auth {
+                ProxyAuth::Optional => Ok(None),
+                ProxyAuth::Required => Err(Failure::new(
+                    Reason::ProxyAuthRequired,
+                    "This proxy requires a login.",
+                    "Set HTTPS_PROXY=http://TENANT:KEY@host:port; `spapi-sidecar tenant proxy-key TENANT` makes a key.",
+                )),
+            };
+        };
+        let (tenant, key) = parse(field).ok_or_else(wrong)?;
+        if !world.tenants.contains_key(&tenant) {
+            return Err(wrong());
+        }
+        let held = self.hash_of(&tenant).await.map_err(|error| {
+            Failure::new(Reason::TokenUnavailable, "The store cannot say whether this login is right.", "store: the login's hash could not be read; try again.")
+                .retry_after(2)
+                .caused_by(error)
+        })?;
+        let sent = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.expose().as_bytes());
+        let right = held.is_some_and(|held| bool::from(held.as_slice().ct_eq(sent.as_ref())));
+        if right { Ok(Some(tenant)) } else { Err(wrong()) }
+    }
+
+    async fn hash_of(&self, tenant: &TenantId) -> Result<Option<[u8; 32]>, StoreError> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).copied();
+        if let Some((since, hash)) = known
+            && since.elapsed() < BELIEVED
+        {
+            return Ok(hash);
+        }
+        let (store, key) = (Arc::clone(&self.store), RecordKey::ProxyKey(tenant.clone()));
+        let read = self.tasks.control("proxy-key", async move {
+            let record = store.read(&key).await?;
+            record.map(|record| ProxyKeyHash::from_record(&key, &record)).transpose()
+        });
+        let hash = read.await.unwrap_or_else(|_aborted| Err(StoreError::Timeout("the look-up was interrupted".to_owned())))?.map(|hash| hash.0);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), (Instant::now(), hash));
+        Ok(hash)
+    }
+}
+
+fn wrong() -> Failure {
+    Failure::new(
+        Reason::ProxyAuthFailed,
+        "The proxy login is not right.",
+        "It has to be `Basic` with TENANT:KEY, of a tenant in the configuration and its key; `spapi-sidecar tenant proxy-key TENANT` makes a new one.",
+    )
+}
+
+fn parse(field: &HeaderValue) -> Option<(TenantId, ProxyKey)> {
+    let text = field.to_str().ok()?;
+    let (scheme, encoded) = text.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok()?);
+    let text = std::str::from_utf8(&decoded).ok()?;
+    let (tenant, key) = text.split_once(':')?;
+    Some((TenantId::parse(tenant).ok()?, ProxyKey::new(key.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_basic_login_is_read() {
+        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        let read = |value: String| parse(&HeaderValue::from_str(&value).unwrap()).map(|(tenant, key)| format!("{tenant} {}", key.expose()));
+        assert_eq!(read(format!("Basic {}", encode("acme:k:1"))), Some("acme k:1".to_owned()));
+        assert_eq!(read(format!("bAsIc {}", encode("acme:"))), Some("acme ".to_owned()));
+        for bad in ["Basic".to_owned(), "Basic !!!".to_owned(), format!("Bearer {}", encode("acme:k")), format!("Basic {}", encode("acme")), format!("Basic {}", encode("AC ME:k"))] {
+            assert_eq!(read(bad.clone()), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The walk: from an accepted connection to the last byte of an answer.
+//!
+//! Job: CONNECT or SNI names a host, policy decides, TLS ends here, and each request goes through admit, authorize,
+//! credential, inject, send, return, in that order ([`request`]).
+//! Invariants: each step takes what only the step before can make; a refusal for an intercepted host is given inside TLS;
+//! one [`crate::telemetry::record::Record`] is written for each request, whatever path it takes.
+//! Failure mode: [`crate::outcome::Failure`], turned into an answer in [`respond`] alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+
+use crate::config::{Config, EgressMode, Tenant, Tenants};
+use crate::document::Documents;
+use crate::name::Authority;
+use crate::phantom::PhantomKey;
+use crate::policy::Policy;
+use crate::task::Tasks;
+use crate::telemetry::record::{Recorder, RequestId};
+use crate::tenant::TenantId;
+use crate::tls::leaf::LeafCache;
+use crate::token::TokenSource;
+use crate::upstream::client::Client;
+
+pub mod answer;
+pub mod connect;
+pub mod credential;
+pub mod document;
+pub mod head;
+pub mod hello;
+pub mod intercept;
+pub mod judge;
+pub mod listen;
+pub mod login;
+pub mod phantom;
+pub mod pulse;
+pub mod replay;
+pub mod request;
+pub mod respond;
+pub mod send;
+pub mod tunnel;
+
+/// What a reload swaps: the file and all that was compiled from it.
+#[derive(Debug)]
+pub struct World {
+    /// The file.
+    pub config: Config,
+    /// Its compiled policy.
+    pub policy: Policy,
+    /// Its tenants, by id.
+    pub tenants: HashMap<TenantId, Arc<Tenant>>,
+}
+
+impl World {
+    /// Compiles a configuration.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let policy = Policy::compile(&config);
+        let tenants = match &config.tenants {
+            Tenants::Listed(tenants) => tenants.iter().map(|tenant| (tenant.id.clone(), Arc::clone(tenant))).collect(),
+            Tenants::FromStore => HashMap::new(),
+        };
+        Self { config, policy, tenants }
+    }
+}
+
+/// What every core shares.
+#[derive(Debug)]
+pub struct Shared {
+    /// The configuration in force.
+    pub world: ArcSwap<World>,
+    /// Tokens.
+    pub tokens: TokenSource,
+    /// Leaves and their TLS configurations.
+    pub leaves: LeafCache,
+    /// The key of phantom tokens, once the store has given it.
+    pub phantoms: OnceLock<PhantomKey>,
+    /// Proxy logins.
+    pub logins: login::Logins,
+    /// Presigned URLs that SP-API handed out.
+    pub documents: Documents,
+    /// Access records.
+    pub recorder: Arc<Recorder>,
+    /// Permits for connections.
+    pub permits: Arc<Semaphore>,
+    /// Task tracker.
+    pub tasks: Tasks,
+    /// Our Via pseudonym (RFC 9110 section 7.6.3), new for each process.
+    pub via: http::HeaderValue,
+    /// Where request ids start.
+    pub first_id: u64,
+    /// How many there were.
+    pub ids: AtomicU64,
+    /// Whether the warning that a program holds a real token was given.
+    pub real_token_seen: std::sync::atomic::AtomicBool,
+}
+
+impl Shared {
+    /// A request id that this process has not used.
+    pub fn next_id(&self) -> RequestId {
+        let n = self.ids.fetch_add(1, Ordering::Relaxed);
+        // an odd factor permutes the 64-bit numbers: ids look unrelated and never repeat
+        RequestId(self.first_id.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+    }
+}
+
+/// One core: its own runtime, its own pool of upstream connections.
+#[derive(Debug)]
+pub struct Worker {
+    /// What it shares with the others.
+    pub shared: Arc<Shared>,
+    /// Its pool.
+    pub client: Client<replay::Replay>,
+}
+
+/// What is known of an intercepted connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The core it lives on.
+    pub worker: Arc<Worker>,
+    /// The CONNECT host and port, or the SNI and 443.
+    pub target: Authority,
+    /// The target's host as text.
+    pub host: Arc<str>,
+    /// What policy said of it.
+    pub mode: EgressMode,
+    /// The tenant of the proxy login, if there was one.
+    pub login: Option<TenantId>,
+    /// Its idle clock.
+    pub pulse: Arc<pulse::Pulse>,
+}
+
+impl Connection {
+    /// What every core shares.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.worker.shared
+    }
+}

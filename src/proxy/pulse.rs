@@ -1,0 +1,246 @@
+//! The clock of a client's connection: how long it may be silent, and how long a head may take.
+//!
+//! Job: one timer for a connection, however many requests pass over it.
+//! Invariants: silence is bounded by `idle_timeout`, a head in progress and a handshake by `header_timeout`; while we wait for
+//! somebody else (upstream, a token, pacing) the client's silence is not held against it.
+//! Failure mode: a read or a write that outlasts its bound fails with `TimedOut`, which ends the connection.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// The state of a connection's clock, shared by its IO and its requests.
+#[derive(Debug)]
+pub struct Pulse {
+    born: Instant,
+    idle: Duration,
+    head: Duration,
+    /// Milliseconds from `born` to the last byte either way.
+    last: AtomicU64,
+    /// Milliseconds from `born`, plus one, to the start of the head in progress; 0 when there is none.
+    head_since: AtomicU64,
+    /// Requests being served.
+    serving: AtomicU32,
+    /// Waits for somebody else.
+    held: AtomicU32,
+}
+
+impl Pulse {
+    /// A clock that begins with a head in progress: whoever connects has to say something.
+    #[must_use]
+    pub fn new(idle: Duration, head: Duration) -> Arc<Self> {
+        Arc::new(Self { born: Instant::now(), idle, head, last: AtomicU64::new(0), head_since: AtomicU64::new(1), serving: AtomicU32::new(0), held: AtomicU32::new(0) })
+    }
+
+    /// A request has begun: its head is complete.
+    #[must_use]
+    pub fn serve(self: &Arc<Self>) -> Serving {
+        self.head_since.store(0, Ordering::Relaxed);
+        self.serving.fetch_add(1, Ordering::Relaxed);
+        Serving(Arc::clone(self))
+    }
+
+    /// Begins a wait for somebody else than the client.
+    #[must_use]
+    pub fn hold(self: &Arc<Self>) -> Held {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        Held(Arc::clone(self))
+    }
+
+    /// What is being read now belongs to no head: a tunnel's bytes.
+    pub fn no_head(&self) {
+        self.head_since.store(0, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn beat(&self, was_read: bool) {
+        let now = self.now();
+        self.last.store(now, Ordering::Relaxed);
+        if was_read && self.serving.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 && self.expects_heads() {
+            self.head_since.store(now + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn expects_heads(&self) -> bool {
+        !self.head.is_zero()
+    }
+
+    /// When this connection is over, if nothing more happens.
+    fn deadline(&self) -> Instant {
+        if self.held.load(Ordering::Relaxed) > 0 {
+            return Instant::now() + self.idle;
+        }
+        let idle = self.born + Duration::from_millis(self.last.load(Ordering::Relaxed)) + self.idle;
+        match self.head_since.load(Ordering::Relaxed) {
+            0 => idle,
+            since => idle.min(self.born + Duration::from_millis(since - 1) + self.head),
+        }
+    }
+}
+
+/// A request being served; dropped with the last byte of its answer.
+#[derive(Debug)]
+pub struct Serving(Arc<Pulse>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.last.store(self.0.now(), Ordering::Relaxed);
+        self.0.serving.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A wait for somebody else.
+#[derive(Debug)]
+pub struct Held(Arc<Pulse>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.last.store(self.0.now(), Ordering::Relaxed);
+        self.0.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// IO that keeps a [`Pulse`] and obeys it.
+#[derive(Debug)]
+pub struct Pulsed<T> {
+    io: T,
+    pulse: Arc<Pulse>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<T> Pulsed<T> {
+    /// Wraps a connection.
+    pub const fn new(io: T, pulse: Arc<Pulse>) -> Self {
+        Self { io, pulse, timer: None }
+    }
+
+    /// Its clock.
+    pub const fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+
+    /// Fails when the connection's time is up; else arranges to be woken when it may be.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let deadline = self.pulse.deadline();
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            // a head has begun: its bound comes before that of silence
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            let deadline = self.pulse.deadline();
+            if deadline <= Instant::now() {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the client was silent for too long"));
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Ok(())
+    }
+
+    fn seen<V>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<V>>, was_read: bool) -> Poll<io::Result<V>> {
+        match poll {
+            Poll::Ready(ready) => {
+                self.pulse.beat(was_read);
+                Poll::Ready(ready)
+            }
+            Poll::Pending => match self.check(cx) {
+                Ok(()) => Poll::Pending,
+                Err(late) => Poll::Ready(Err(late)),
+            },
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Pulsed<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.io).poll_read(cx, buffer);
+        self.seen(cx, poll, true)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Pulsed<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.seen(cx, poll, false)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
+        self.seen(cx, poll, false)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(90);
+    const HEAD: Duration = Duration::from_secs(10);
+
+    async fn over_after(pulsed: &mut Pulsed<tokio::io::DuplexStream>) -> (io::ErrorKind, u64) {
+        let from = Instant::now();
+        let error = pulsed.read_u8().await.unwrap_err();
+        (error.kind(), from.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_nothing_is_over_after_the_head_timeout() {
+        let (near, _far) = tokio::io::duplex(64);
+        let mut pulsed = Pulsed::new(near, Pulse::new(IDLE, HEAD));
+        assert_eq!(over_after(&mut pulsed).await, (io::ErrorKind::TimedOut, 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn between_requests_the_idle_timeout_counts_and_a_slow_head_is_cut_short() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let pulse = Pulse::new(IDLE, HEAD);
+        let mut pulsed = Pulsed::new(near, Arc::clone(&pulse));
+        drop(pulse.serve());
+        tokio::select! {
+            _ = pulsed.read_u8() => panic!("ended while it may be idle"),
+            () = tokio::time::sleep(Duration::from_secs(60)) => {}
+        }
+        far.write_u8(b'G').await.unwrap();
+        pulsed.read_u8().await.unwrap();
+        assert_eq!(over_after(&mut pulsed).await, (io::ErrorKind::TimedOut, 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_while_we_wait_for_somebody_else_is_not_held_against_the_client() {
+        let (near, _far) = tokio::io::duplex(64);
+        let pulse = Pulse::new(IDLE, HEAD);
+        let mut pulsed = Pulsed::new(near, Arc::clone(&pulse));
+        let _serving = pulse.serve();
+        let held = pulse.hold();
+        tokio::select! {
+            _ = pulsed.read_u8() => panic!("ended during a hold"),
+            () = tokio::time::sleep(Duration::from_secs(1000)) => {}
+        }
+        drop(held);
+        assert_eq!(over_after(&mut pulsed).await.0, io::ErrorKind::TimedOut);
+    }
+}

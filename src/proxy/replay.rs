@@ -1,0 +1,166 @@
+//! A request body that streams through, and is kept while it does, up to a bound, for one replay.
+//!
+//! Job: hand frames on as they come; remember them; start over when asked to.
+//! Invariants: nothing is held back for the sake of a replay; at most `limit` bytes are kept; a body that was superseded
+//! yields an error, so that no two attempts read the client at once; what has not arrived yet is read by the new attempt.
+//! Failure mode: beyond the bound a replay is refused ([`Source::again`] gives `None`).
+
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::telemetry::record;
+
+/// Where a request's body comes from, for as many attempts as it takes.
+#[derive(Clone, Debug)]
+pub struct Source(Option<Arc<Mutex<Kept>>>);
+
+#[derive(Debug)]
+struct Kept {
+    incoming: Incoming,
+    frames: Vec<Bytes>,
+    trailers: Option<HeaderMap>,
+    bytes: usize,
+    limit: usize,
+    too_large: bool,
+    ended: bool,
+    turn: u32,
+    hint: SizeHint,
+    counted: Arc<record::Bytes>,
+}
+
+/// One attempt's view of the body.
+#[derive(Debug)]
+pub struct Replay {
+    source: Option<Arc<Mutex<Kept>>>,
+    turn: u32,
+    next: usize,
+    trailers_given: bool,
+}
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Another attempt took over.
+    #[error("superseded by a replay")]
+    Superseded,
+    /// The client's side failed.
+    #[error("the client's body ended early")]
+    Client(#[source] hyper::Error),
+}
+
+impl Source {
+    /// Takes over a request's body, of which at most `limit` bytes are kept; counts bytes as they arrive.
+    #[must_use]
+    pub fn new(incoming: Incoming, limit: usize, counted: Arc<record::Bytes>) -> Self {
+        if incoming.is_end_stream() {
+            return Self(None);
+        }
+        let hint = incoming.size_hint();
+        // a length that cannot fit is known at once: then nothing is kept at all
+        let too_large = hint.lower() > u64::try_from(limit).unwrap_or(u64::MAX);
+        let kept = Kept { incoming, frames: Vec::new(), trailers: None, bytes: 0, limit, too_large, ended: false, turn: 0, hint, counted };
+        Self(Some(Arc::new(Mutex::new(kept))))
+    }
+
+    /// Whether there is no body at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The body from its start, or `None` when its start is gone. Whoever held it before gets an error.
+    #[must_use]
+    pub fn again(&self) -> Option<Replay> {
+        let Some(source) = &self.0 else {
+            return Some(Replay { source: None, turn: 0, next: 0, trailers_given: false });
+        };
+        let mut kept = lock(source);
+        if kept.turn > 0 && kept.too_large {
+            return None;
+        }
+        kept.turn += 1;
+        Some(Replay { source: Some(Arc::clone(source)), turn: kept.turn, next: 0, trailers_given: false })
+    }
+
+    /// Whether [`Source::again`] would give the whole body once more.
+    #[must_use]
+    pub fn may_replay(&self) -> bool {
+        self.0.as_ref().is_none_or(|source| !lock(source).too_large)
+    }
+}
+
+fn lock(source: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    source.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Kept {
+    fn keep(&mut self, data: &Bytes) {
+        self.counted.inward.fetch_add(u64::try_from(data.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if self.too_large {
+            return;
+        }
+        self.bytes += data.len();
+        if self.bytes > self.limit {
+            self.too_large = true;
+            self.frames = Vec::new();
+        } else {
+            self.frames.push(data.clone());
+        }
+    }
+}
+
+impl Body for Replay {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(source) = self.source.clone() else { return Poll::Ready(None) };
+        let mut kept = lock(&source);
+        if kept.turn != self.turn {
+            return Poll::Ready(Some(Err(BodyError::Superseded)));
+        }
+        if let Some(data) = kept.frames.get(self.next) {
+            let data = data.clone();
+            self.next += 1;
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if kept.ended {
+            let trailers = if self.trailers_given { None } else { kept.trailers.clone() };
+            self.trailers_given = true;
+            return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+        }
+        match ready!(Pin::new(&mut kept.incoming).poll_frame(cx)) {
+            None => {
+                kept.ended = true;
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(BodyError::Client(error)))),
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    kept.keep(data);
+                    self.next = kept.frames.len();
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    kept.trailers = Some(trailers.clone());
+                    kept.ended = true;
+                    self.trailers_given = true;
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.source.as_ref().map_or_else(|| SizeHint::with_exact(0), |source| lock(source).hint.clone())
+    }
+}

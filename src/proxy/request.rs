@@ -1,0 +1,260 @@
+//! The straight walk of a request for SP-API: admit, authorize, credential, inject, send, return.
+//!
+//! Invariants: [`Authorized`] is made here alone, after policy has spoken; a token that Amazon refuses is exchanged and the
+//! request replayed once, when its whole body was kept; a 429 is waited out within `throttle`; everything else goes back as
+//! it came.
+//! Sources: CONTRACT sections 2.6 to 2.12 and 3.4; EXEMPLARS' walk.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Response};
+use hyper::body::Incoming;
+
+use super::answer::{AnswerBody, Content, Witness};
+use super::head::{self, Admitted};
+use super::pulse::Serving;
+use super::replay::Source;
+use super::respond::{self, Local};
+use super::send::{self, Received, Retry};
+use super::{Connection, World, credential, document, phantom};
+use crate::config::{EgressMode, Tenant};
+use crate::name::Authority;
+use crate::outcome::{Failure, Reason};
+use crate::phantom::Reading;
+use crate::policy::{Ask, Route, Verdict};
+use crate::redact;
+use crate::telemetry::record::{Outcome, Record};
+use crate::tenant::TenantId;
+
+/// A request that policy lets go, with the route it goes by. Only [`authorize`] makes one.
+#[derive(Debug)]
+pub struct Authorized {
+    method: Method,
+    target: PathAndQuery,
+    fields: HeaderMap,
+    http2: bool,
+    body: Source,
+    host: Authority,
+    tenant: Arc<Tenant>,
+    route: Arc<Route>,
+}
+
+impl Authorized {
+    /// Method.
+    #[must_use]
+    pub const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Path and query, byte for byte as sent.
+    #[must_use]
+    pub const fn target(&self) -> &PathAndQuery {
+        &self.target
+    }
+
+    /// Fields that go on.
+    #[must_use]
+    pub const fn fields(&self) -> &HeaderMap {
+        &self.fields
+    }
+
+    /// Whether the client speaks HTTP/2.
+    #[must_use]
+    pub const fn http2(&self) -> bool {
+        self.http2
+    }
+
+    /// The body.
+    #[must_use]
+    pub const fn body(&self) -> &Source {
+        &self.body
+    }
+
+    /// Whom it is for.
+    #[must_use]
+    pub const fn host(&self) -> &Authority {
+        &self.host
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub const fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
+    }
+
+    /// The route it goes by.
+    #[must_use]
+    pub const fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// Whether this is getReportDocument, whose RDT can only be asked for the concrete path.
+    #[must_use]
+    pub fn is_document_of_a_report(&self) -> bool {
+        &*self.route.operation == "getReportDocument"
+    }
+}
+
+/// What the walk comes to.
+pub(super) enum Answer {
+    /// Made here.
+    Local(Local),
+    /// From upstream.
+    Upstream(Received, Option<Box<dyn Witness>>),
+}
+
+/// Serves one request of an intercepted connection, and never fails: what goes wrong is an answer too.
+///
+/// # Errors
+/// None.
+pub async fn serve(connection: Arc<Connection>, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
+    let serving = connection.pulse.serve();
+    let shared = connection.shared();
+    let mut record = Record::open(Arc::clone(&shared.recorder), shared.next_id(), Arc::clone(&connection.host), request.method().clone());
+    let world = shared.world.load_full();
+    let answer = match connection.mode {
+        EgressMode::Inject => walk(&connection, &world, request, &mut record).await,
+        EgressMode::Lwa => phantom::token_endpoint(&connection, &world, request, &mut record).await,
+        EgressMode::Document => document::relay(&connection, &world, request, &mut record).await,
+        EgressMode::Tunnel => Err(Failure::new(Reason::BadRequest, "A tunnel serves no requests.", "This is a defect of the sidecar.")),
+    };
+    Ok(complete(answer, record, serving))
+}
+
+fn complete(answer: Result<Answer, Failure>, mut record: Record, serving: Serving) -> Response<AnswerBody> {
+    match answer {
+        Ok(Answer::Upstream(received, witness)) => returned(received, witness, record, serving),
+        Ok(Answer::Local(local)) => respond::local(local, record, Some(serving)),
+        Err(failure) => {
+            let local = respond::refuse(&failure, &mut record);
+            respond::local(local, record, Some(serving))
+        }
+    }
+}
+
+/// Return: the head is cleaned, the body streams, its last byte closes the record.
+fn returned(received: Received, witness: Option<Box<dyn Witness>>, mut record: Record, serving: Serving) -> Response<AnswerBody> {
+    let Received { mut parts, ahead, rest } = received;
+    head::clean_answer(&mut parts.headers);
+    record.status = parts.status.as_u16();
+    record.amzn_request_id = parts.headers.get("x-amzn-requestid").and_then(|id| id.to_str().ok()).map(|id| redact::text(id));
+    if record.outcome == Outcome::Cancelled {
+        record.outcome = Outcome::Forwarded;
+    }
+    record.head_is_ready();
+    respond::stamp(&mut parts.headers, record.id);
+    // the version is the connection's own
+    let mut response = Response::new(AnswerBody::new(Content::Upstream { ahead, rest }, witness, record, Some(serving)));
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = parts.headers;
+    response
+}
+
+async fn walk(connection: &Connection, world: &World, request: Request<Incoming>, record: &mut Record) -> Result<Answer, Failure> {
+    note_target(record, world, &request);
+    let admitted = head::admit(connection, request, world.config.listen.limits.header_bytes)?;
+    let tenant = whose(connection, world, &admitted)?;
+    record.tenant = Some(tenant.id.clone());
+    if phantom::is_tokens_call(&admitted) {
+        return phantom::tokens_api(connection, world, &tenant, admitted, record).await.map(Answer::Local);
+    }
+    let authorized = authorize(connection, world, tenant, admitted, record)?;
+    let received = attempts(connection, world, &authorized, record).await?;
+    let witness = document::witness(connection, world, &authorized, &received);
+    Ok(Answer::Upstream(received, witness))
+}
+
+/// Puts into the record what may be shown of a target before any route is known.
+fn note_target(record: &mut Record, world: &World, request: &Request<Incoming>) {
+    record.path = redact::path(request.method(), request.uri().path(), None, world.config.telemetry.path_params);
+    record.query_keys = request.uri().query().map(redact::query_keys).unwrap_or_default();
+}
+
+/// Whose request: the proxy login, else the phantom, else the default; two that disagree are refused.
+pub(super) fn whose(connection: &Connection, world: &World, admitted: &Admitted) -> Result<Arc<Tenant>, Failure> {
+    let shared = connection.shared();
+    if admitted.holds_real_token() && !shared.real_token_seen.swap(true, Ordering::Relaxed) {
+        tracing::warn!(alert = "app_holds_real_token", host = %connection.host, "a program sent a token that Amazon issued; it was dropped. Take real credentials away from programs behind the sidecar");
+    }
+    let named = named_by_phantom(connection, admitted)?;
+    let id = match (&connection.login, named) {
+        (Some(login), Some(phantom)) if *login != phantom => {
+            return Err(Failure::new(Reason::TenantMismatch, "The proxy login and the phantom token name two tenants.", format!("The login is {login}'s, the phantom {phantom}'s: give the program the pair of one tenant.")));
+        }
+        (Some(login), _) => login.clone(),
+        (None, Some(phantom)) => phantom,
+        (None, None) => world.config.default_tenant.clone().ok_or_else(|| {
+            Failure::new(Reason::TenantUnknown, "Nothing says whose request this is.", "Use a proxy login (HTTPS_PROXY=http://TENANT:KEY@…) or a phantom refresh token (`spapi-sidecar tenant phantom TENANT`), or set default_tenant.")
+        })?,
+    };
+    world.tenants.get(&id).map(Arc::clone).ok_or_else(|| unknown(&id))
+}
+
+fn unknown(id: &TenantId) -> Failure {
+    Failure::new(Reason::TenantUnknown, format!("Tenant {id} is not configured."), "Add it to `tenants`, or use the placeholder of one that is there.")
+}
+
+fn named_by_phantom(connection: &Connection, admitted: &Admitted) -> Result<Option<TenantId>, Failure> {
+    let Some(key) = connection.shared().phantoms.get() else { return Ok(None) };
+    let mut named = None;
+    for text in admitted.credentials.iter().filter_map(head::presented) {
+        match key.read(text) {
+            Reading::Foreign => {}
+            Reading::Genuine(_, id) => named = Some(id),
+            Reading::Nobody(_) => {
+                // vended to a caller whom nothing named; the default tenant would have been named
+            }
+            Reading::Forged => {
+                return Err(Failure::new(Reason::TenantUnknown, "The phantom token was not made with this sidecar's key.", "It was altered, or another store made it; `spapi-sidecar tenant phantom TENANT` makes a new one."));
+            }
+        }
+    }
+    Ok(named)
+}
+
+/// Authorize: policy on method, path, tenant and host.
+fn authorize(connection: &Connection, world: &World, tenant: Arc<Tenant>, admitted: Admitted, record: &mut Record) -> Result<Authorized, Failure> {
+    let ask = Ask { tenant: &tenant, host: &connection.target.host, method: &admitted.method, path: admitted.target.path(), query: admitted.target.query() };
+    let route = match world.policy.route(&ask) {
+        Verdict::Allow(route) => route,
+        Verdict::WouldRefuse(route, refusal) => {
+            record.outcome = Outcome::WouldRefuse;
+            record.reason = Some(refusal.reason);
+            route
+        }
+        Verdict::Refuse(refusal) => return Err(Failure::new(refusal.reason, refusal.message, refusal.details)),
+    };
+    record.operation = Arc::clone(&route.operation);
+    record.path = redact::path(&admitted.method, admitted.target.path(), Some(&route.template), world.config.telemetry.path_params);
+    let body = Source::new(admitted.body, world.config.listen.limits.replay_body, Arc::clone(&record.bytes));
+    Ok(Authorized { method: admitted.method, target: admitted.target, fields: admitted.fields, http2: admitted.http2, body, host: connection.target.clone(), tenant, route })
+}
+
+/// Credential, inject, send: once, and again where that is known to help.
+async fn attempts(connection: &Connection, world: &World, authorized: &Authorized, record: &mut Record) -> Result<Received, Failure> {
+    let shared = connection.shared();
+    let mut retry = Retry::new(world.config.throttle);
+    loop {
+        let credential = {
+            let _held = connection.pulse.hold();
+            credential::obtain(&shared.tokens, authorized).await?
+        };
+        record.token_kind = Some(credential.kind);
+        record.attempts += 1;
+        let outbound = head::inject(authorized, &credential.token, &world.config.inject, &shared.via);
+        let received = send::send(connection, &outbound, authorized.body(), authorized.http2(), record).await?;
+        match retry.judge(received, authorized, &credential, shared, record).await? {
+            send::Next::Return(received) => return Ok(*received),
+            send::Next::Again => {}
+            send::Next::After(pause) => {
+                let _held = connection.pulse.hold();
+                record.paced += pause;
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+

@@ -1,0 +1,215 @@
+//! One record for each request, written when it falls, whatever path was taken.
+//!
+//! Job: gather what the walk learns of a request and write it as one JSON line (CONTRACT section 4).
+//! Invariants: exactly one line a request, a cancelled one included, because `Drop` writes it; fields come from closed
+//! vocabularies, templates and key names, never from a query value, a header or a body.
+//! Failure mode: see [`super::sink`].
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Sink;
+use crate::outcome::Reason;
+use crate::tenant::TenantId;
+
+/// How a request ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The origin's answer was passed on.
+    Forwarded,
+    /// The same, but the route policy, enforced, would have refused it.
+    WouldRefuse,
+    /// Answered here by design: a phantom token.
+    Answered,
+    /// Policy said no.
+    Refused,
+    /// Something broke.
+    Failed,
+    /// Copied blindly.
+    Tunnelled,
+    /// The client went away first.
+    Cancelled,
+}
+
+impl Outcome {
+    /// The word in logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::WouldRefuse => "would_refuse",
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Tunnelled => "tunnelled",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A request's identity, the same in the answer's header and the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RequestId(pub u64);
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Byte counts that bodies add to while they stream.
+#[derive(Debug, Default)]
+pub struct Bytes {
+    /// From the client.
+    pub inward: AtomicU64,
+    /// To the client.
+    pub outward: AtomicU64,
+}
+
+/// What all records of a process share.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    /// Where lines go.
+    pub sink: Sink,
+    /// The deploy's name, on every line.
+    pub release: Arc<str>,
+}
+
+/// The record of one request.
+#[derive(Debug)]
+pub struct Record {
+    recorder: Arc<Recorder>,
+    opened: Instant,
+    /// Identity.
+    pub id: RequestId,
+    /// Whose request, once known.
+    pub tenant: Option<TenantId>,
+    /// Host that the request is for.
+    pub host: Arc<str>,
+    /// Catalog id or template; empty until the policy has spoken.
+    pub operation: Arc<str>,
+    /// Method.
+    pub method: http::Method,
+    /// Template or masked path.
+    pub path: String,
+    /// Keys of the query, values left out.
+    pub query_keys: Vec<String>,
+    /// Status that the client gets; 0 until there is one.
+    pub status: u16,
+    /// How it ended; [`Outcome::Cancelled`] until somebody says otherwise.
+    pub outcome: Outcome,
+    /// Why, where there is a why.
+    pub reason: Option<Reason>,
+    /// Kind of the token that was sent upstream.
+    pub token_kind: Option<&'static str>,
+    /// How often it was sent upstream.
+    pub attempts: u32,
+    /// Bytes both ways.
+    pub bytes: Arc<Bytes>,
+    /// Time spent waiting for upstream's head.
+    pub upstream: Duration,
+    /// Time spent held back on purpose.
+    pub paced: Duration,
+    /// Time until the response head was ready, once it is.
+    pub head_ready: Option<Duration>,
+    /// Amazon's own request id.
+    pub amzn_request_id: Option<String>,
+}
+
+impl Record {
+    /// Opens the record of a request.
+    #[must_use]
+    pub fn open(recorder: Arc<Recorder>, id: RequestId, host: Arc<str>, method: http::Method) -> Self {
+        Self {
+            recorder,
+            opened: Instant::now(),
+            id,
+            tenant: None,
+            host,
+            operation: Arc::from(""),
+            method,
+            path: String::new(),
+            query_keys: Vec::new(),
+            status: 0,
+            outcome: Outcome::Cancelled,
+            reason: None,
+            token_kind: None,
+            attempts: 0,
+            bytes: Arc::default(),
+            upstream: Duration::ZERO,
+            paced: Duration::ZERO,
+            head_ready: None,
+            amzn_request_id: None,
+        }
+    }
+
+    /// Notes that the response head is ready: what comes after is streaming.
+    pub fn head_is_ready(&mut self) {
+        self.head_ready = Some(self.opened.elapsed());
+    }
+
+    /// Time spent here: until the head was ready, without the waits for upstream and pacing.
+    #[must_use]
+    pub fn overhead(&self) -> Duration {
+        self.head_ready.unwrap_or_else(|| self.opened.elapsed()).saturating_sub(self.upstream).saturating_sub(self.paced)
+    }
+
+    fn write(&self, line: &mut Vec<u8>) {
+        let ts = humantime::format_rfc3339_micros(super::now());
+        let level = if matches!(self.outcome, Outcome::Failed) { "warn" } else { "info" };
+        // writing to a Vec cannot fail
+        let _infallible = write!(line, r#"{{"ts":"{ts}","level":"{level}","request_id":"{}","tenant":"#, self.id);
+        text(line, self.tenant.as_ref().map(TenantId::as_str));
+        line.extend_from_slice(br#","host":"#);
+        text(line, Some(&self.host));
+        line.extend_from_slice(br#","operation":"#);
+        text(line, Some(&*self.operation).filter(|operation| !operation.is_empty()));
+        line.extend_from_slice(br#","method":"#);
+        text(line, Some(self.method.as_str()));
+        line.extend_from_slice(br#","path":"#);
+        text(line, Some(&self.path));
+        line.extend_from_slice(br#","query_keys":["#);
+        for (n, key) in self.query_keys.iter().enumerate() {
+            if n > 0 {
+                line.push(b',');
+            }
+            text(line, Some(key));
+        }
+        let _infallible = write!(line, r#"],"status":{},"outcome":"{}","reason":"#, self.status, self.outcome.as_str());
+        text(line, self.reason.map(Reason::code));
+        line.extend_from_slice(br#","token_kind":"#);
+        text(line, self.token_kind);
+        let _infallible = write!(
+            line,
+            r#","attempts":{},"bytes_in":{},"bytes_out":{},"upstream_ms":{:.3},"overhead_us":{},"amzn_request_id":"#,
+            self.attempts,
+            self.bytes.inward.load(Ordering::Relaxed),
+            self.bytes.outward.load(Ordering::Relaxed),
+            self.upstream.as_secs_f64() * 1e3,
+            self.overhead().as_micros(),
+        );
+        text(line, self.amzn_request_id.as_deref());
+        line.extend_from_slice(br#","trace_id":null,"release":"#);
+        text(line, Some(&self.recorder.release));
+        line.push(b'}');
+    }
+}
+
+/// A JSON string, or null.
+fn text(line: &mut Vec<u8>, value: Option<&str>) {
+    match value {
+        // writing to a Vec cannot fail
+        Some(value) => drop(serde_json::to_writer(line, value)),
+        None => line.extend_from_slice(b"null"),
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.recorder.sink.line(|line| self.write(line));
+    }
+}

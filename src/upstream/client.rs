@@ -1,0 +1,370 @@
+//! One request to one origin, over a pooled connection.
+//!
+//! Job: pick an open connection or make one, send, wait for the head, stream the body, put the connection back.
+//! Invariants: one client for each core, so that nothing on the request path changes threads; an HTTP/1.1 connection goes
+//! back only after its answer was read to the end; an app that speaks HTTP/1.1 is served over HTTP/1.1 where the origin
+//! offers it, and one that speaks HTTP/2 over HTTP/2.
+//! Failure mode: a connection that failed before a byte of the request was written is replaced once; GET and HEAD also
+//! where a reused connection closed before any byte of an answer. Everything else is a [`SendError`].
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Uri, Version, header, uri};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::Instant;
+
+use super::SendError;
+use super::dial::Dialer;
+use crate::name::Authority;
+use crate::task::{Executor, Tasks};
+
+/// Most idle connections kept for one origin on one core; more are closed as they fall idle.
+const IDLE_PER_ORIGIN: usize = 256;
+
+/// How long an idle connection is trusted: shorter than the 60 s after which common load balancers close theirs.
+const IDLE_FOR: Duration = Duration::from_secs(50);
+
+/// Window of an HTTP/2 stream, in bytes: one bandwidth-delay product of 1 Gbit/s at 16 ms.
+const STREAM_WINDOW: u32 = 2 << 20;
+
+/// Window of an HTTP/2 connection, in bytes: four streams at full speed.
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// A client with a pool of its own. `B` is the type of request bodies.
+#[derive(Debug)]
+pub struct Client<B> {
+    dialer: Arc<Dialer>,
+    pool: Arc<Pool<B>>,
+    tasks: Tasks,
+    response_timeout: Duration,
+}
+
+/// What can be sent as a request body.
+pub trait Payload: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static {}
+impl<B> Payload for B where B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static {}
+
+/// How one request is to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner<'a> {
+    /// Whether to speak HTTP/2 where the origin offers it.
+    pub http2: bool,
+    /// Whether a reused connection that closes without an answer may be replaced: GET and HEAD without a body.
+    pub repeatable: bool,
+    /// Grows while the request body is being sent: as long as it does, the wait for the head starts anew.
+    pub progress: &'a AtomicU64,
+}
+
+impl<B: Payload> Client<B> {
+    /// A client with an empty pool.
+    #[must_use]
+    pub fn new(dialer: Arc<Dialer>, tasks: Tasks, response_timeout: Duration) -> Self {
+        Self { dialer, pool: Arc::new(Pool { shelves: Mutex::default() }), tasks, response_timeout }
+    }
+
+    /// How connections are made.
+    #[must_use]
+    pub const fn dialer(&self) -> &Arc<Dialer> {
+        &self.dialer
+    }
+
+    /// Sends what `make` makes: an origin-form request with a Host field. `make` is called once for each try, and says
+    /// `None` when the body cannot be had again.
+    ///
+    /// # Errors
+    /// When there is no answer; the request may then have reached the origin unless the cause is one of dialling.
+    pub async fn send(&self, to: &Authority, manner: Manner<'_>, mut make: impl FnMut() -> Option<Request<B>>) -> Result<Response<Streamed<B>>, SendError> {
+        let key = Key { to: to.clone(), http2: manner.http2 };
+        let mut unsent = None;
+        // a stale connection may be followed by another stale one; a fresh one ends the loop
+        loop {
+            let (sender, reused) = self.checkout(&key).await?;
+            let Some(request) = unsent.take().or_else(&mut make) else {
+                return Err(SendError::Connect(std::io::Error::other("the request body cannot be sent again")));
+            };
+            match self.over(sender, request, &key, manner.progress).await {
+                Ok(response) => return Ok(response),
+                Err(Lost::Unsent(request, _)) if reused => unsent = Some(*request),
+                Err(Lost::Unsent(_, error)) => return Err(SendError::Broken(error)),
+                Err(Lost::Closed(_)) if reused && manner.repeatable => {}
+                Err(Lost::Closed(error)) => return Err(SendError::Broken(error)),
+                Err(Lost::Other(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// An open connection from the pool, or a new one; says whether it was used before.
+    async fn checkout(&self, key: &Key) -> Result<(Sender<B>, bool), SendError> {
+        while let Some(idle) = self.pool.take(key) {
+            match idle {
+                Sender::Http1(sender) => {
+                    // its last answer was read to the end, so it is ready as soon as its task has noticed; one that is still
+                    // busy sending a body to an origin that answered early is dropped
+                    if !sender.is_ready() {
+                        tokio::task::yield_now().await;
+                    }
+                    if sender.is_ready() {
+                        return Ok((Sender::Http1(sender), true));
+                    }
+                }
+                Sender::Http2(mut sender) => {
+                    if sender.ready().await.is_ok() {
+                        return Ok((Sender::Http2(sender), true));
+                    }
+                    self.pool.forget(key);
+                }
+            }
+        }
+        Ok((self.connect(key).await?, false))
+    }
+
+    async fn connect(&self, key: &Key) -> Result<Sender<B>, SendError> {
+        let stream = match self.dialer.tls(&key.to, key.http2).await {
+            // an origin that speaks nothing but HTTP/2 refuses an offer of HTTP/1.1 alone (RFC 7301 section 3.2)
+            Err(SendError::Tls(error)) if !key.http2 && is_no_application_protocol(&error) => self.dialer.tls(&key.to, true).await?,
+            other => other?,
+        };
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let io = TokioIo::new(stream);
+        if http2 {
+            let (sender, connection) = http2::Builder::new(Executor(self.tasks.clone()))
+                .timer(TokioTimer::new())
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .keep_alive_interval(Duration::from_secs(20))
+                .keep_alive_timeout(Duration::from_secs(10))
+                .handshake(io)
+                .await
+                .map_err(SendError::Broken)?;
+            let _owned = self.tasks.here("upstream-h2", async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "an upstream connection ended");
+                }
+            });
+            self.pool.put(key, Sender::Http2(sender.clone()));
+            return Ok(Sender::Http2(sender));
+        }
+        let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(SendError::Broken)?;
+        let _owned = self.tasks.here("upstream-h1", async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "an upstream connection ended");
+            }
+        });
+        Ok(Sender::Http1(sender))
+    }
+
+    async fn over(&self, sender: Sender<B>, request: Request<B>, key: &Key, progress: &AtomicU64) -> Result<Response<Streamed<B>>, Lost<B>> {
+        match sender {
+            Sender::Http1(mut sender) => {
+                let sent = sender.try_send_request(request);
+                let response = self.await_head(sent, progress).await?;
+                let back = Back { pool: Arc::clone(&self.pool), key: key.clone(), sender };
+                Ok(response.map(|incoming| Streamed::new(incoming, Some(back))))
+            }
+            Sender::Http2(mut sender) => {
+                let request = for_http2(request, &key.to).map_err(Lost::Other)?;
+                let sent = sender.try_send_request(request);
+                let response = self.await_head(sent, progress).await?;
+                Ok(response.map(|incoming| Streamed::new(incoming, None)))
+            }
+        }
+    }
+
+    async fn await_head(
+        &self,
+        sent: impl Future<Output = Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<B>>>>,
+        progress: &AtomicU64,
+    ) -> Result<Response<Incoming>, Lost<B>> {
+        let mut sent = std::pin::pin!(sent);
+        let mut seen = progress.load(Ordering::Relaxed);
+        loop {
+            match tokio::time::timeout(self.response_timeout, &mut sent).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(mut failed)) => {
+                    return Err(match failed.take_message() {
+                        Some(request) => Lost::Unsent(Box::new(request), failed.into_error()),
+                        None => judge(failed.into_error()),
+                    });
+                }
+                Err(_elapsed) => {
+                    let now = progress.load(Ordering::Relaxed);
+                    if now == seen {
+                        return Err(Lost::Other(SendError::ResponseTimeout));
+                    }
+                    seen = now;
+                }
+            }
+        }
+    }
+}
+
+/// Why a try over one connection came to nothing.
+enum Lost<B> {
+    /// Not a byte of the request was written.
+    Unsent(Box<Request<B>>, hyper::Error),
+    /// The connection closed without an answer.
+    Closed(hyper::Error),
+    /// Anything else.
+    Other(SendError),
+}
+
+fn judge<B>(error: hyper::Error) -> Lost<B> {
+    if error.is_user() {
+        Lost::Other(SendError::Body(error))
+    } else {
+        Lost::Closed(error)
+    }
+}
+
+/// HTTP/2 names the authority in the target, not in a Host field (RFC 9113 section 8.3.1).
+fn for_http2<B>(mut request: Request<B>, to: &Authority) -> Result<Request<B>, SendError> {
+    let host = request.headers_mut().remove(header::HOST);
+    let authority = host.as_ref().map_or_else(|| to.to_string().into_bytes(), |host| HeaderValue::as_bytes(host).to_vec());
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(uri::Scheme::HTTPS);
+    parts.authority = uri::Authority::from_maybe_shared(Bytes::from(authority)).ok();
+    parts.path_and_query = request.uri().path_and_query().cloned();
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|error| SendError::Connect(std::io::Error::other(error)))?;
+    *request.version_mut() = Version::HTTP_2;
+    Ok(request)
+}
+
+fn is_no_application_protocol(error: &std::io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)))
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Key {
+    to: Authority,
+    http2: bool,
+}
+
+enum Sender<B> {
+    Http1(http1::SendRequest<B>),
+    Http2(http2::SendRequest<B>),
+}
+
+/// Idle connections. Locked for moments, by one core.
+struct Pool<B> {
+    shelves: Mutex<HashMap<Key, Shelf<B>>>,
+}
+
+struct Shelf<B> {
+    idle: Vec<(Instant, http1::SendRequest<B>)>,
+    shared: Option<http2::SendRequest<B>>,
+}
+
+impl<B: Payload> Pool<B> {
+    /// The connection that was used last: the least likely to be stale.
+    fn take(&self, key: &Key) -> Option<Sender<B>> {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let shelf = shelves.get_mut(key)?;
+        if let Some(shared) = &shelf.shared {
+            return Some(Sender::Http2(shared.clone()));
+        }
+        while let Some((since, sender)) = shelf.idle.pop() {
+            if since.elapsed() > IDLE_FOR {
+                // everything below is older still
+                shelf.idle.clear();
+            } else if !sender.is_closed() {
+                return Some(Sender::Http1(sender));
+            }
+        }
+        None
+    }
+
+    fn put(&self, key: &Key, sender: Sender<B>) {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let shelf = shelves.entry(key.clone()).or_insert_with(|| Shelf { idle: Vec::new(), shared: None });
+        match sender {
+            Sender::Http1(sender) => {
+                if shelf.idle.len() < IDLE_PER_ORIGIN && !sender.is_closed() {
+                    shelf.idle.push((Instant::now(), sender));
+                }
+            }
+            Sender::Http2(sender) => shelf.shared = Some(sender),
+        }
+    }
+
+    /// Drops the shared HTTP/2 connection of an origin: it is closed.
+    fn forget(&self, key: &Key) {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shelf) = shelves.get_mut(key) {
+            shelf.shared = None;
+        }
+    }
+}
+
+impl<B> std::fmt::Debug for Pool<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+/// An answer's body. Read to its end, it gives its HTTP/1.1 connection back.
+#[derive(Debug)]
+pub struct Streamed<B: Payload> {
+    incoming: Incoming,
+    back: Option<Back<B>>,
+}
+
+struct Back<B> {
+    pool: Arc<Pool<B>>,
+    key: Key,
+    sender: http1::SendRequest<B>,
+}
+
+impl<B> std::fmt::Debug for Back<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Back").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl<B: Payload> Streamed<B> {
+    fn new(incoming: Incoming, back: Option<Back<B>>) -> Self {
+        let mut body = Self { incoming, back };
+        if body.incoming.is_end_stream() {
+            body.give_back();
+        }
+        body
+    }
+
+    fn give_back(&mut self) {
+        if let Some(Back { pool, key, sender }) = self.back.take() {
+            pool.put(&key, Sender::Http1(sender));
+        }
+    }
+}
+
+impl<B: Payload> Body for Streamed<B> {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        match &frame {
+            None => self.give_back(),
+            Some(Ok(_)) if self.incoming.is_end_stream() => self.give_back(),
+            Some(Ok(_)) => {}
+            Some(Err(_)) => self.back = None,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

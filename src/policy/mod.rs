@@ -7,13 +7,30 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, EgressMode, Rdt, Tenant};
+use crate::config::{Config, EgressMode, EgressRule, PolicyMode, Rdt, RouteRule, Tenant};
 use crate::name::{Authority, Host};
-use crate::outcome::Reason;
+use crate::outcome::{Failure, Reason};
+
+mod egress;
+mod marketplace;
+mod path;
+mod rdt;
+mod refusal;
+mod region;
+mod route;
+mod suggestion;
+#[cfg(test)]
+mod tests;
+
+pub use region::{served_by, sp_api_host};
 
 /// A compiled policy. Swapped whole by a reload.
 #[derive(Debug)]
-pub struct Policy {}
+pub struct Policy {
+    egress: egress::Egress,
+    routes: route::Routes,
+    mode: PolicyMode,
+}
 
 /// A refusal, with what the caller may read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,37 +93,72 @@ pub enum Verdict {
     Refuse(Refusal),
 }
 
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.reason, refusal.message, refusal.details)
+    }
+}
+
 impl Policy {
     /// Compiles a configuration.
     #[must_use]
-    pub fn compile(_config: &Config) -> Self {
-        unimplemented!()
+    pub fn compile(config: &Config) -> Self {
+        Self::of(&config.egress, &config.routes, config.policy)
     }
 
-    /// What happens to a connection to this authority.
+    /// Compiles rules that stand alone, as those of a break-glass do. Of two egress rules for one host, and of two routes
+    /// of one shape, the first counts.
+    #[must_use]
+    pub fn of(egress: &[EgressRule], routes: &[RouteRule], mode: PolicyMode) -> Self {
+        Self {
+            egress: egress::Egress::compile(egress),
+            routes: route::Routes::compile(routes),
+            mode,
+        }
+    }
+
+    /// Whether refusals of the route policy are carried out.
+    #[must_use]
+    pub const fn mode(&self) -> PolicyMode {
+        self.mode
+    }
+
+    /// What happens to a connection to this authority. The first rule that names the host decides, ports included.
     ///
     /// # Errors
     /// [`Reason::EgressDenied`] where no rule names the host, [`Reason::PortDenied`] where the rule lacks the port.
-    pub fn egress(&self, _authority: &Authority) -> Result<EgressMode, Refusal> {
-        unimplemented!()
+    pub fn egress(&self, authority: &Authority) -> Result<EgressMode, Refusal> {
+        self.egress.decide(authority)
     }
 
-    /// Whether this request may go.
+    /// Whether this request may go. An ambiguous path may not, even where the policy only reports.
     #[must_use]
-    pub fn route(&self, _ask: &Ask<'_>) -> Verdict {
-        unimplemented!()
+    pub fn route(&self, ask: &Ask<'_>) -> Verdict {
+        let denied = match self.routes.decide(ask) {
+            Ok(route) => return Verdict::Allow(route),
+            Err(denied) => denied,
+        };
+        if self.mode == PolicyMode::Enforce || denied.refusal.reason == Reason::PathAmbiguous {
+            return Verdict::Refuse(denied.refusal);
+        }
+        let route = denied
+            .route
+            .unwrap_or_else(|| Arc::new(route::unlisted(ask)));
+        Verdict::WouldRefuse(route, denied.refusal)
     }
 
     /// Whether a restricted data token for this method and path (concrete or generic) and these elements is covered by a
-    /// route, as the Tokens API would be asked for it.
-    #[must_use]
+    /// route, as the Tokens API would be asked for it. The answer is the same in every [`Policy::mode`].
+    ///
+    /// # Errors
+    /// [`Reason::RdtDenied`].
     pub fn restricted_resource(
         &self,
-        _tenant: &Tenant,
-        _method: &http::Method,
-        _path: &str,
-        _elements: &[&str],
+        tenant: &Tenant,
+        method: &http::Method,
+        path: &str,
+        elements: &[&str],
     ) -> Result<(), Refusal> {
-        unimplemented!()
+        rdt::covers(&self.routes, tenant, method, path, elements)
     }
 }

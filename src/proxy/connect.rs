@@ -1,0 +1,185 @@
+//! The proxy listener's side: CONNECT, and what else may be asked of a proxy.
+//!
+//! Job: the CONNECT head becomes an [`Authority`]; login and egress policy are asked; the connection is upgraded to a tunnel
+//! or an interception.
+//! Invariants: hyper parses the head; nothing is dialled before policy has spoken; at CONNECT come only `egress_denied`,
+//! `port_denied`, a tunnel's `address_denied` and 407: for intercepted hosts everything else is said inside TLS.
+//! Failure mode: an answer with the contract's code; the connection lives on.
+//! Sources: RFC 9110 section 9.3.6; RFC 9112 sections 3.2.2 and 3.2.3; CONTRACT sections 2.1 to 2.5.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, header};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use super::answer::AnswerBody;
+use super::hello::Rewound;
+use super::pulse::{Pulse, Pulsed};
+use super::tunnel::{self, Tunnel};
+use super::{Connection, Worker, World, intercept, request, respond};
+use crate::config::{EgressMode, Limits, Plaintext};
+use crate::name::Authority;
+use crate::outcome::{Failure, Reason};
+use crate::telemetry::record::{Outcome, Record};
+use crate::tenant::TenantId;
+
+type Body = Either<AnswerBody, http_body_util::Empty<Bytes>>;
+
+/// hyper's HTTP/1.1 server with our bounds: time-outs are the [`Pulse`]'s, so that an idle keep-alive connection is not
+/// taken for a slow head.
+#[must_use]
+pub fn http1(limits: &Limits) -> hyper::server::conn::http1::Builder {
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    // the head is judged by its own size in `head::admit`; hyper's bound is the buffer's, which also holds what follows
+    builder.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(limits.header_bytes.saturating_mul(2).max(16 << 10)).auto_date_header(false).half_close(true);
+    builder
+}
+
+/// Serves a connection to a proxy listener.
+pub async fn serve(worker: Arc<Worker>, stream: TcpStream) {
+    let limits = worker.shared.world.load().config.listen.limits;
+    let pulse = Pulse::new(limits.idle_timeout, limits.header_timeout);
+    let io = Pulsed::new(stream, Arc::clone(&pulse));
+    let tasks = worker.shared.tasks.clone();
+    let service = service_fn(move |request| {
+        let (worker, pulse) = (Arc::clone(&worker), Arc::clone(&pulse));
+        async move { Ok::<_, Infallible>(answer(worker, pulse, request).await) }
+    });
+    let served = http1(&limits).serve_connection(TokioIo::new(io), service).with_upgrades();
+    let mut served = std::pin::pin!(served);
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = tasks.stopping() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a proxy connection ended");
+    }
+}
+
+async fn answer(worker: Arc<Worker>, pulse: Arc<Pulse>, request: Request<Incoming>) -> Response<Body> {
+    let serving = pulse.serve();
+    let shared = Arc::clone(&worker.shared);
+    let world = shared.world.load_full();
+    let host: Arc<str> = request.uri().host().unwrap_or_default().into();
+    let mut record = Record::open(Arc::clone(&shared.recorder), shared.next_id(), shown(&host), request.method().clone());
+    let login = shared.logins.check(&world, request.headers().get(header::PROXY_AUTHORIZATION)).await;
+    let decided = match login {
+        Err(failure) => Err(failure),
+        Ok(login) if *request.method() == Method::CONNECT => {
+            record.tenant.clone_from(&login);
+            connect(&worker, &world, &request).await.map(|way| (way, login))
+        }
+        Ok(login) => match plain(&worker, &world, &pulse, &request, login) {
+            Ok(connection) => {
+                record.outcome = Outcome::Answered;
+                return upgraded_to_tls(connection, request, record).await.map(Either::Left);
+            }
+            Err(failure) => Err(failure),
+        },
+    };
+    match decided {
+        Ok((way, login)) => {
+            open(worker, way, login, pulse, record, request);
+            drop(serving);
+            Response::new(Either::Right(http_body_util::Empty::new()))
+        }
+        Err(failure) => {
+            let local = respond::refuse(&failure, &mut record);
+            respond::local(local, record, Some(serving)).map(Either::Left)
+        }
+    }
+}
+
+/// A host as the client spelt it, for the record: shown only where it is a host at all.
+fn shown(host: &str) -> Arc<str> {
+    crate::name::Host::parse(host).map_or_else(|_not_a_host| Arc::from(""), |host| host.to_string().into())
+}
+
+/// What a CONNECT is allowed to become.
+enum Way {
+    Intercept(Authority, EgressMode),
+    Tunnel(Tunnel),
+}
+
+async fn connect(worker: &Worker, world: &World, request: &Request<Incoming>) -> Result<Way, Failure> {
+    let text = request.uri().authority().map_or("", http::uri::Authority::as_str);
+    let target = Authority::parse(text).map_err(|error| Failure::new(Reason::BadRequest, "CONNECT names no usable host and port.", format!("{error}; write CONNECT host:443.")))?;
+    let mode = world.policy.egress(&target).map_err(Failure::from)?;
+    match mode {
+        EgressMode::Inject | EgressMode::Lwa | EgressMode::Document => Ok(Way::Intercept(target, mode)),
+        EgressMode::Tunnel => {
+            let dialer = worker.client.dialer();
+            let addresses = if dialer.proxy.is_some() {
+                None
+            } else {
+                Some(dialer.resolver.resolve(&target).await.map_err(|error| respond::not_sent(error, &target.host.to_string()))?)
+            };
+            Ok(Way::Tunnel(Tunnel { target, addresses }))
+        }
+    }
+}
+
+/// Arranges what happens once the client has read our 200.
+fn open(worker: Arc<Worker>, way: Way, login: Option<TenantId>, pulse: Arc<Pulse>, mut record: Record, request: Request<Incoming>) {
+    let tasks = worker.shared.tasks.clone();
+    let _owned = tasks.here("connect", async move {
+        let Ok(upgraded) = hyper::upgrade::on(request).await else {
+            // the client went away before it read our answer
+            return;
+        };
+        let Ok(parts) = upgraded.downcast::<TokioIo<Pulsed<TcpStream>>>() else { return };
+        let io = parts.io.into_inner();
+        match way {
+            Way::Intercept(target, mode) => {
+                // each request inside has a record of its own
+                record.forget();
+                let host = target.host.to_string().into();
+                intercept::serve(Connection { worker, target, host, mode, login, pulse }, Rewound::new(parts.read_buf, io)).await;
+            }
+            Way::Tunnel(tunnel) => {
+                let limits = worker.shared.world.load().config.listen.limits;
+                let clock = Pulse::new(limits.idle_timeout, limits.header_timeout);
+                let io = Pulsed::new(Rewound::new(parts.read_buf, io.into_inner()), clock);
+                tunnel::serve(worker, tunnel, io, record).await;
+            }
+        }
+    });
+}
+
+/// A request that is no CONNECT: absolute-form to an inject host may be upgraded to TLS, everything else is refused.
+fn plain(worker: &Arc<Worker>, world: &World, pulse: &Arc<Pulse>, request: &Request<Incoming>, login: Option<TenantId>) -> Result<Connection, Failure> {
+    let uri = request.uri();
+    let Some(authority) = uri.authority() else {
+        return Err(Failure::new(Reason::BadRequest, "This is a proxy: it serves no paths of its own.", "Set HTTPS_PROXY to this address and call https:// URLs; health and metrics are on listen.admin."));
+    };
+    let target = Authority::parse_with_default(authority.as_str(), 443).map_err(|error| Failure::new(Reason::BadRequest, "The request names no usable host.", error.to_string()))?;
+    // an http:// URL without a port means 443 once it is upgraded
+    let mode = world.policy.egress(&target).map_err(Failure::from)?;
+    match (world.config.listen.plaintext, mode) {
+        (Plaintext::Upgrade, EgressMode::Inject) => Ok(Connection { worker: Arc::clone(worker), host: target.host.to_string().into(), target, mode, login, pulse: Arc::clone(pulse) }),
+        (Plaintext::Upgrade | Plaintext::Deny, _) => Err(Failure::new(
+            Reason::PlaintextDenied,
+            "A request in plain text is refused.",
+            "Use https:// through CONNECT (axios up to 1.16.0 sends https:// URLs in plain text: update it, or set listen.plaintext: upgrade).",
+        )),
+    }
+}
+
+/// Serves an absolute-form request as if it had come through CONNECT.
+async fn upgraded_to_tls(connection: Connection, mut request: Request<Incoming>, mut record: Record) -> Response<AnswerBody> {
+    record.forget();
+    if let Some(target) = request.uri().path_and_query().cloned() {
+        *request.uri_mut() = target.into();
+    }
+    request::serve(Arc::new(connection), request).await.unwrap_or_else(|never| match never {})
+}
+

@@ -1,0 +1,102 @@
+//! The first TLS message, read without answering it.
+//!
+//! Job: read a ClientHello from a connection whose bytes may have to go elsewhere, and give back both the name it asks for and
+//! every byte read.
+//! Invariants: bounded in size and time; nothing is written; the bytes are handed on as they came.
+//! Failure mode: what is not a ClientHello is refused.
+//! Sources: RFC 8446 section 4.1.2; RFC 6066 section 3 (SNI).
+
+use std::io::{self, Read as _};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+
+/// Largest ClientHello that is read. Post-quantum key shares make them 2 KiB; a TLS record holds 16.
+const HELLO_BYTES: usize = 64 << 10;
+
+/// What a ClientHello asks for, and the bytes it came in.
+#[derive(Debug)]
+pub struct Hello {
+    /// The server name, if it sent one.
+    pub sni: Option<String>,
+    /// All bytes read so far.
+    pub bytes: Bytes,
+}
+
+/// Reads a ClientHello.
+///
+/// # Errors
+/// When the connection ends, or says something else than TLS.
+pub async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Hello> {
+    let mut acceptor = Acceptor::default();
+    let mut bytes = BytesMut::with_capacity(4 << 10);
+    loop {
+        let from = bytes.len();
+        if io.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if bytes.len() > HELLO_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the ClientHello is too long"));
+        }
+        let mut fresh = bytes.get(from..).unwrap_or_default();
+        while !fresh.is_empty() {
+            acceptor.read_tls(&mut (&mut fresh).take(u64::MAX))?;
+        }
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => return Ok(Hello { sni: accepted.client_hello().server_name().map(str::to_owned), bytes: bytes.freeze() }),
+            Err((error, _alert)) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+    }
+}
+
+/// A connection with bytes that were read from it already.
+#[derive(Debug)]
+pub struct Rewound<T> {
+    ahead: Bytes,
+    io: T,
+}
+
+impl<T> Rewound<T> {
+    /// Puts bytes back in front of a connection.
+    pub const fn new(ahead: Bytes, io: T) -> Self {
+        Self { ahead, io }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Rewound<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buffer);
+        }
+        let n = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(self.ahead.get(..n).unwrap_or_default());
+        self.ahead.advance(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Rewound<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

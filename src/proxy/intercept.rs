@@ -1,0 +1,125 @@
+//! Interception: TLS ends here, and hyper serves what is inside.
+//!
+//! Job: ClientHello → name check → leaf → handshake → HTTP/1.1 or HTTP/2 by ALPN.
+//! Invariants: SNI, if sent, equals the CONNECT host, or there is no handshake; one cached TLS configuration for each host;
+//! framing is hyper's alone; an upgrade is never forwarded, so no byte is ever copied blindly here.
+//! Failure mode: the handshake ends with an alert; an app that does not trust our CA is told of in the log, with what to do.
+//! Sources: RFC 8446; RFC 7301 (ALPN); CONTRACT section 2.3.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::{Connection, request};
+use crate::name::{Host, HostName};
+use crate::task::Executor;
+use crate::telemetry;
+
+/// Most streams that a client may have open on one HTTP/2 connection.
+const STREAMS: u32 = 256;
+
+/// Window of an HTTP/2 stream, in bytes.
+const STREAM_WINDOW: u32 = 1 << 20;
+
+/// Window of an HTTP/2 connection, in bytes.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// Serves an intercepted connection to its end.
+pub async fn serve<T>(connection: Connection, io: T)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = Arc::new(connection);
+    match handshake(&connection, io).await {
+        Ok(stream) => inner(connection, stream).await,
+        Err(error) => explain(&connection, &error),
+    }
+}
+
+async fn handshake<T>(connection: &Connection, io: T) -> io::Result<TlsStream<T>>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let Host::Name(host) = &connection.target.host else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an address cannot be intercepted: no certificate is minted for one"));
+    };
+    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io).await?;
+    if let Some(sni) = start.client_hello().server_name()
+        && HostName::parse(sni) != Ok(host.clone())
+    {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the ClientHello asks for another name than the CONNECT host"));
+    }
+    let config = connection.shared().leaves.server_config(host, telemetry::now()).map_err(io::Error::other)?;
+    start.into_stream(config).await
+}
+
+/// Why a handshake failed, in words for whoever runs the app. Clients that only look in (port scans) are not worth a warning.
+fn explain(connection: &Connection, error: &io::Error) {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    let untrusted = matches!(
+        cause,
+        Some(rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA | rustls::AlertDescription::BadCertificate | rustls::AlertDescription::CertificateUnknown))
+    );
+    if untrusted {
+        tracing::warn!(host = %connection.host, %error, "a program does not trust the sidecar's CA: point it to the CA file (`spapi-sidecar env` prints the variables, `spapi-sidecar ca show` the file)");
+    } else {
+        tracing::info!(host = %connection.host, %error, "no TLS handshake");
+    }
+}
+
+async fn inner<T>(connection: Arc<Connection>, stream: TlsStream<T>)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let limits = connection.shared().world.load().config.listen.limits;
+    let tasks = connection.shared().tasks.clone();
+    let host = Arc::clone(&connection.host);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let connection = Arc::clone(&connection);
+        async move { Ok::<_, Infallible>(request::serve(connection, request).await.unwrap_or_else(|never| match never {})) }
+    });
+    let io = TokioIo::new(stream);
+    let ended = if http2 {
+        let served = hyper::server::conn::http2::Builder::new(Executor(tasks.clone()))
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(u32::try_from(limits.header_bytes.saturating_mul(2)).unwrap_or(u32::MAX))
+            .keep_alive_interval(Some(limits.idle_timeout / 3))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .auto_date_header(false)
+            .serve_connection(io, service);
+        let mut served = std::pin::pin!(served);
+        tokio::select! {
+            ended = served.as_mut() => ended,
+            () = tasks.stopping() => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
+        }
+    } else {
+        let served = super::connect::http1(&limits).serve_connection(io, service);
+        let mut served = std::pin::pin!(served);
+        tokio::select! {
+            ended = served.as_mut() => ended,
+            () = tasks.stopping() => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%host, %error, "an intercepted connection ended");
+    }
+}

@@ -1,0 +1,107 @@
+//! Egress mode `tunnel`: an opaque copy both ways.
+//!
+//! Job: check that the ClientHello asks for the host that policy allowed, then copy until one side is done or silent.
+//! Invariants: not a byte leaves before the name was checked; the addresses dialled are the ones that were checked; the copy
+//! is bounded by silence, never by size.
+//! Failure mode: the connection closes; the record says why.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::Worker;
+use super::hello;
+use super::pulse::Pulsed;
+use crate::name::{Authority, Host};
+use crate::outcome::Reason;
+use crate::telemetry::record::{Outcome, Record};
+
+/// Size of a copy buffer, each way, in bytes: four TLS records.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// A tunnel that policy allowed, with the addresses that were checked for it.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// The host it is for.
+    pub target: Authority,
+    /// Where it may lead; none when a next-hop proxy resolves.
+    pub addresses: Option<Vec<SocketAddr>>,
+}
+
+/// Reads the ClientHello and carries the tunnel.
+pub async fn serve<T>(worker: Arc<Worker>, tunnel: Tunnel, mut io: Pulsed<T>, mut record: Record)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let hello = match hello::read(&mut io).await {
+        Ok(hello) => hello,
+        Err(error) => return note(&mut record, Reason::BadRequest, &error),
+    };
+    carry(&worker, tunnel, hello, &mut io, &mut record).await;
+    let _closed = io.shutdown().await;
+}
+
+/// Carries a tunnel whose ClientHello was read already.
+pub async fn carry<T>(worker: &Worker, tunnel: Tunnel, hello: hello::Hello, io: &mut Pulsed<T>, record: &mut Record)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    if !asks_for(&hello, &tunnel.target) {
+        let other = io::Error::new(io::ErrorKind::InvalidData, "the ClientHello asks for another name than the CONNECT host");
+        return note(record, Reason::NameMismatch, &other);
+    }
+    let dialer = worker.client.dialer();
+    let dialled = match &tunnel.addresses {
+        Some(addresses) => dialer.tcp_to(addresses).await,
+        None => dialer.tcp(&tunnel.target).await,
+    };
+    let upstream = match dialled {
+        Ok(upstream) => upstream,
+        Err(error) => return note(record, Reason::UpstreamUnreachable, &io::Error::other(error)),
+    };
+    io.pulse().no_head();
+    match copy(io, upstream, hello, record).await {
+        Ok(()) => {
+            record.status = 200;
+            record.outcome = Outcome::Tunnelled;
+        }
+        Err(error) => note(record, Reason::UpstreamUnreachable, &error),
+    }
+}
+
+/// SNI has to be the host; a client that names an IP literal sends none (RFC 6066 section 3).
+fn asks_for(hello: &hello::Hello, target: &Authority) -> bool {
+    match (&target.host, hello.sni.as_deref()) {
+        (Host::Name(name), Some(sni)) => crate::name::HostName::parse(sni).is_ok_and(|sni| sni == *name),
+        (Host::Ip(_), None) => true,
+        (Host::Name(_), None) | (Host::Ip(_), Some(_)) => false,
+    }
+}
+
+async fn copy<T>(io: &mut Pulsed<T>, mut upstream: TcpStream, hello: hello::Hello, record: &Record) -> io::Result<()>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    upstream.write_all(&hello.bytes).await?;
+    record.bytes.inward.fetch_add(count(hello.bytes.len()), Ordering::Relaxed);
+    drop(hello);
+    let (inward, outward) = tokio::io::copy_bidirectional_with_sizes(io, &mut upstream, BUFFER_BYTES, BUFFER_BYTES).await?;
+    record.bytes.inward.fetch_add(inward, Ordering::Relaxed);
+    record.bytes.outward.fetch_add(outward, Ordering::Relaxed);
+    Ok(())
+}
+
+fn count(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+fn note(record: &mut Record, reason: Reason, error: &io::Error) {
+    record.reason = Some(reason);
+    record.outcome = if reason == Reason::NameMismatch { Outcome::Refused } else { Outcome::Failed };
+    tracing::info!(request_id = %record.id, host = %record.host, reason = reason.code(), %error, "a tunnel ended");
+}
+

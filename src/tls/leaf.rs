@@ -25,7 +25,7 @@ use super::authority::CertificateAuthority;
 use super::authority::Leaf;
 use crate::name::HostName;
 
-/// Most hosts whose configuration is kept, at about 5 KiB each. SP-API has three; presigned documents add a few dozen
+/// Most hosts whose configuration is kept. SP-API has three; presigned documents add a few dozen
 /// buckets; the rest of the room is for an app that makes names up, which must not cost memory without end.
 pub const HOSTS: u64 = 1024;
 
@@ -68,8 +68,8 @@ impl LeafCache {
         })
     }
 
-    /// The configuration to serve `host` with. A hit takes well below a microsecond, a mint about a tenth of a
-    /// millisecond: short enough for an async thread.
+    /// The configuration to serve `host` with: a look-up, or at first a key and a signature (`benches/leaf.rs`). Neither
+    /// waits for anything outside the process, so an async thread may call it.
     ///
     /// # Errors
     /// When the authority may not sign for the host, has expired, or fails.

@@ -26,10 +26,15 @@ pub const JAVA_PASSWORD: &str = "changeit";
 
 const PUBLIC: u32 = 0o644;
 
-/// Where Java's trust store lies: beside the bundle.
+/// Where Java's trust store lies: beside the bundle, and never on top of it.
 #[must_use]
 pub fn pkcs12_path(bundle_path: &Path) -> PathBuf {
-    bundle_path.with_extension("p12")
+    let path = bundle_path.with_extension("p12");
+    if path == bundle_path {
+        bundle_path.with_extension("java.p12")
+    } else {
+        path
+    }
 }
 
 /// Writes root, bundle and Java's store. The root comes last: whoever waits for it finds the others there.

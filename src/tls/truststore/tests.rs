@@ -38,6 +38,17 @@ fn root_bundle_and_store_are_written_for_all_to_read() {
 }
 
 #[test]
+fn javas_store_never_lies_on_the_bundle() {
+    for (bundle, store) in [
+        ("/run/ca-bundle.pem", "/run/ca-bundle.p12"),
+        ("/run/bundle", "/run/bundle.p12"),
+        ("/run/bundle.p12", "/run/bundle.java.p12"),
+    ] {
+        assert_eq!(pkcs12_path(Path::new(bundle)), Path::new(store));
+    }
+}
+
+#[test]
 fn a_path_that_cannot_be_written_is_named_with_its_setting() {
     let folder = tempfile::tempdir().unwrap();
     let blocked = folder.path().join("file");

@@ -30,6 +30,7 @@ pub mod name;
 pub mod outcome;
 pub mod phantom;
 pub mod policy;
+pub mod proxy;
 pub mod redact;
 pub mod sandbox;
 pub mod secret;

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 
+pub mod ca;
+pub mod exec;
+
 /// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
@@ -58,11 +61,11 @@ pub fn load(path: &Path) -> Result<Config, Complaint> {
         .map_err(|faults| Complaint(faults.to_string()))
 }
 
-/// Looks up `${NAME}` of a configuration file.
-fn environment(name: &str) -> Option<String> {
+/// Looks up a variable: `${NAME}` of a configuration file, and what `exec` adds to.
+pub(crate) fn environment(name: &str) -> Option<String> {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one look-up that configuration files are given"
+        reason = "the one look-up that commands and configuration files are given"
     )]
     std::env::var(name).ok()
 }

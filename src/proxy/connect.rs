@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 
 use super::answer::AnswerBody;
 use super::hello::Rewound;
+use super::listen::Permit;
 use super::pulse::{Pulse, Pulsed};
 use super::tunnel::{self, Tunnel};
 use super::{Connection, Worker, World, intercept, request, respond};
@@ -42,14 +43,14 @@ pub fn http1(limits: &Limits) -> hyper::server::conn::http1::Builder {
 }
 
 /// Serves a connection to a proxy listener.
-pub async fn serve(worker: Arc<Worker>, stream: TcpStream) {
+pub async fn serve(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
     let limits = worker.shared.world.load().config.listen.limits;
     let pulse = Pulse::new(limits.idle_timeout, limits.header_timeout);
     let io = Pulsed::new(stream, Arc::clone(&pulse));
     let tasks = worker.shared.tasks.clone();
     let service = service_fn(move |request| {
-        let (worker, pulse) = (Arc::clone(&worker), Arc::clone(&pulse));
-        async move { Ok::<_, Infallible>(answer(worker, pulse, request).await) }
+        let (worker, pulse, permit) = (Arc::clone(&worker), Arc::clone(&pulse), Arc::clone(&permit));
+        async move { Ok::<_, Infallible>(answer(worker, pulse, permit, request).await) }
     });
     let served = http1(&limits).serve_connection(TokioIo::new(io), service).with_upgrades();
     let mut served = std::pin::pin!(served);
@@ -65,7 +66,7 @@ pub async fn serve(worker: Arc<Worker>, stream: TcpStream) {
     }
 }
 
-async fn answer(worker: Arc<Worker>, pulse: Arc<Pulse>, request: Request<Incoming>) -> Response<Body> {
+async fn answer(worker: Arc<Worker>, pulse: Arc<Pulse>, permit: Permit, request: Request<Incoming>) -> Response<Body> {
     let serving = pulse.serve();
     let shared = Arc::clone(&worker.shared);
     let world = shared.world.load_full();
@@ -88,7 +89,7 @@ async fn answer(worker: Arc<Worker>, pulse: Arc<Pulse>, request: Request<Incomin
     };
     match decided {
         Ok((way, login)) => {
-            open(worker, way, login, pulse, record, request);
+            open(Opening { worker, way, login, pulse, record, permit }, request);
             drop(serving);
             Response::new(Either::Right(http_body_util::Empty::new()))
         }
@@ -128,30 +129,35 @@ async fn connect(worker: &Worker, world: &World, request: &Request<Incoming>) ->
     }
 }
 
+/// What a CONNECT that was answered with 200 leads to.
+struct Opening {
+    worker: Arc<Worker>,
+    way: Way,
+    login: Option<TenantId>,
+    pulse: Arc<Pulse>,
+    record: Record,
+    permit: Permit,
+}
+
 /// Arranges what happens once the client has read our 200.
-fn open(worker: Arc<Worker>, way: Way, login: Option<TenantId>, pulse: Arc<Pulse>, mut record: Record, request: Request<Incoming>) {
-    let tasks = worker.shared.tasks.clone();
+fn open(opening: Opening, request: Request<Incoming>) {
+    let tasks = opening.worker.shared.tasks.clone();
     let _owned = tasks.here("connect", async move {
-        let Ok(upgraded) = hyper::upgrade::on(request).await else {
-            // the client went away before it read our answer
-            return;
-        };
+        let Opening { worker, way, login, pulse, mut record, permit } = opening;
+        // an error means that the client went away before it read our answer
+        let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<Pulsed<TcpStream>>>() else { return };
-        let io = parts.io.into_inner();
+        let io = Rewound::new(parts.read_buf, parts.io.into_inner());
         match way {
             Way::Intercept(target, mode) => {
                 // each request inside has a record of its own
                 record.forget();
-                let host = target.host.to_string().into();
-                intercept::serve(Connection { worker, target, host, mode, login, pulse }, Rewound::new(parts.read_buf, io)).await;
+                let host = Arc::clone(&record.host);
+                intercept::serve(Connection { worker, target, host, mode, login, pulse }, io).await;
             }
-            Way::Tunnel(tunnel) => {
-                let limits = worker.shared.world.load().config.listen.limits;
-                let clock = Pulse::new(limits.idle_timeout, limits.header_timeout);
-                let io = Pulsed::new(Rewound::new(parts.read_buf, io.into_inner()), clock);
-                tunnel::serve(worker, tunnel, io, record).await;
-            }
+            Way::Tunnel(tunnel) => tunnel::serve(worker, tunnel, io, &pulse, record).await,
         }
+        drop(permit);
     });
 }
 

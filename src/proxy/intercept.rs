@@ -81,6 +81,11 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    if http2 {
+        connection.pulse.no_heads();
+    } else {
+        connection.pulse.between_requests();
+    }
     let limits = connection.shared().world.load().config.listen.limits;
     let tasks = connection.shared().tasks.clone();
     let host = Arc::clone(&connection.host);

@@ -19,7 +19,7 @@ use super::head::{self, Admitted};
 use super::request::{Answer, whose};
 use super::respond::Local;
 use super::{Connection, World};
-use crate::config::{PathParams, Tenant};
+use crate::config::Tenant;
 use crate::outcome::{Failure, Reason};
 use crate::phantom::{Kind, PhantomKey, Reading};
 use crate::redact;
@@ -47,7 +47,7 @@ pub fn is_tokens_call(admitted: &Admitted) -> bool {
 pub(super) async fn token_endpoint(connection: &Connection, world: &World, request: Request<Incoming>, record: &mut Record) -> Result<Answer, Failure> {
     let token_path = world.config.lwa.token_url.path();
     let shown = if request.uri().path() == token_path { Some(token_path) } else { None };
-    record.path = redact::path(request.method(), request.uri().path(), shown, PathParams::Mask);
+    record.path = redact::path(shown, request.uri().path()).into_owned();
     let admitted = head::admit(connection, request, world.config.listen.limits.header_bytes)?;
     if admitted.method != Method::POST || admitted.path() != token_path {
         return Err(Failure::new(Reason::RouteDenied, "Nothing but the token endpoint is answered on this host.", format!("POST {token_path} is answered here; every other call to it stays inside.")));

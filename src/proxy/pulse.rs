@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub struct Pulse {
     last: AtomicU64,
     /// Milliseconds from `born`, plus one, to the start of the head in progress; 0 when there is none.
     head_since: AtomicU64,
+    /// Whether what is read between requests is a head. In HTTP/2 and in a tunnel it is not.
+    heads: AtomicBool,
     /// Requests being served.
     serving: AtomicU32,
     /// Waits for somebody else.
@@ -36,7 +38,7 @@ impl Pulse {
     /// A clock that begins with a head in progress: whoever connects has to say something.
     #[must_use]
     pub fn new(idle: Duration, head: Duration) -> Arc<Self> {
-        Arc::new(Self { born: Instant::now(), idle, head, last: AtomicU64::new(0), head_since: AtomicU64::new(1), serving: AtomicU32::new(0), held: AtomicU32::new(0) })
+        Arc::new(Self { born: Instant::now(), idle, head, last: AtomicU64::new(0), head_since: AtomicU64::new(1), heads: AtomicBool::new(true), serving: AtomicU32::new(0), held: AtomicU32::new(0) })
     }
 
     /// A request has begun: its head is complete.
@@ -54,9 +56,15 @@ impl Pulse {
         Held(Arc::clone(self))
     }
 
-    /// What is being read now belongs to no head: a tunnel's bytes.
-    pub fn no_head(&self) {
+    /// The handshake is done: the next byte begins a head.
+    pub fn between_requests(&self) {
         self.head_since.store(0, Ordering::Relaxed);
+    }
+
+    /// From now on silence alone is bounded: these are a tunnel's bytes, or HTTP/2 frames.
+    pub fn no_heads(&self) {
+        self.heads.store(false, Ordering::Relaxed);
+        self.between_requests();
     }
 
     fn now(&self) -> u64 {
@@ -66,13 +74,9 @@ impl Pulse {
     fn beat(&self, was_read: bool) {
         let now = self.now();
         self.last.store(now, Ordering::Relaxed);
-        if was_read && self.serving.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 && self.expects_heads() {
+        if was_read && self.serving.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 && self.heads.load(Ordering::Relaxed) {
             self.head_since.store(now + 1, Ordering::Relaxed);
         }
-    }
-
-    fn expects_heads(&self) -> bool {
-        !self.head.is_zero()
     }
 
     /// When this connection is over, if nothing more happens.

@@ -20,7 +20,7 @@ use super::replay::Source;
 use super::respond::{self, Local};
 use super::send::{self, Received, Retry};
 use super::{Connection, World, credential, document, phantom};
-use crate::config::{EgressMode, Tenant};
+use crate::config::{EgressMode, PathParams, Tenant};
 use crate::name::Authority;
 use crate::outcome::{Failure, Reason};
 use crate::phantom::Reading;
@@ -169,8 +169,17 @@ async fn walk(connection: &Connection, world: &World, request: Request<Incoming>
 
 /// Puts into the record what may be shown of a target before any route is known.
 fn note_target(record: &mut Record, world: &World, request: &Request<Incoming>) {
-    record.path = redact::path(request.method(), request.uri().path(), None, world.config.telemetry.path_params);
-    record.query_keys = request.uri().query().map(redact::query_keys).unwrap_or_default();
+    record.path = shown_path(world, None, request.uri().path());
+    record.query_keys = request.uri().query().map(redact::query_keys).unwrap_or_default().into_iter().map(str::to_owned).collect();
+}
+
+/// A path as telemetry may show it.
+fn shown_path(world: &World, template: Option<&str>, raw: &str) -> String {
+    match world.config.telemetry.path_params {
+        PathParams::Mask => redact::path(template, raw),
+        PathParams::Keep => redact::path_kept(raw),
+    }
+    .into_owned()
 }
 
 /// Whose request: the proxy login, else the phantom, else the default; two that disagree are refused.
@@ -228,7 +237,7 @@ fn authorize(connection: &Connection, world: &World, tenant: Arc<Tenant>, admitt
         Verdict::Refuse(refusal) => return Err(Failure::new(refusal.reason, refusal.message, refusal.details)),
     };
     record.operation = Arc::clone(&route.operation);
-    record.path = redact::path(&admitted.method, admitted.target.path(), Some(&route.template), world.config.telemetry.path_params);
+    record.path = shown_path(world, Some(&route.template), admitted.target.path());
     let body = Source::new(admitted.body, world.config.listen.limits.replay_body, Arc::clone(&record.bytes));
     Ok(Authorized { method: admitted.method, target: admitted.target, fields: admitted.fields, http2: admitted.http2, body, host: connection.target.clone(), tenant, route })
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use super::Worker;
 use super::hello;
-use super::pulse::Pulsed;
+use super::pulse::Pulse;
 use crate::name::{Authority, Host};
 use crate::outcome::Reason;
 use crate::telemetry::record::{Outcome, Record};
@@ -33,7 +33,7 @@ pub struct Tunnel {
 }
 
 /// Reads the ClientHello and carries the tunnel.
-pub async fn serve<T>(worker: Arc<Worker>, tunnel: Tunnel, mut io: Pulsed<T>, mut record: Record)
+pub async fn serve<T>(worker: Arc<Worker>, tunnel: Tunnel, mut io: T, pulse: &Pulse, mut record: Record)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -41,12 +41,12 @@ where
         Ok(hello) => hello,
         Err(error) => return note(&mut record, Reason::BadRequest, &error),
     };
-    carry(&worker, tunnel, hello, &mut io, &mut record).await;
+    carry(&worker, tunnel, hello, &mut io, pulse, &mut record).await;
     let _closed = io.shutdown().await;
 }
 
 /// Carries a tunnel whose ClientHello was read already.
-pub async fn carry<T>(worker: &Worker, tunnel: Tunnel, hello: hello::Hello, io: &mut Pulsed<T>, record: &mut Record)
+pub async fn carry<T>(worker: &Worker, tunnel: Tunnel, hello: hello::Hello, io: &mut T, pulse: &Pulse, record: &mut Record)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -63,7 +63,7 @@ where
         Ok(upstream) => upstream,
         Err(error) => return note(record, Reason::UpstreamUnreachable, &io::Error::other(error)),
     };
-    io.pulse().no_head();
+    pulse.no_heads();
     match copy(io, upstream, hello, record).await {
         Ok(()) => {
             record.status = 200;
@@ -82,7 +82,7 @@ fn asks_for(hello: &hello::Hello, target: &Authority) -> bool {
     }
 }
 
-async fn copy<T>(io: &mut Pulsed<T>, mut upstream: TcpStream, hello: hello::Hello, record: &Record) -> io::Result<()>
+async fn copy<T>(io: &mut T, mut upstream: TcpStream, hello: hello::Hello, record: &Record) -> io::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {

@@ -118,6 +118,7 @@ pub struct Record {
     pub head_ready: Option<Duration>,
     /// Amazon's own request id.
     pub amzn_request_id: Option<String>,
+    forgotten: bool,
 }
 
 impl Record {
@@ -144,7 +145,13 @@ impl Record {
             paced: Duration::ZERO,
             head_ready: None,
             amzn_request_id: None,
+            forgotten: false,
         }
+    }
+
+    /// Writes nothing after all: what follows has records of its own.
+    pub const fn forget(&mut self) {
+        self.forgotten = true;
     }
 
     /// Notes that the response head is ready: what comes after is streaming.
@@ -210,6 +217,9 @@ fn text(line: &mut Vec<u8>, value: Option<&str>) {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.forgotten {
+            return;
+        }
         self.recorder.sink.line(|line| self.write(line));
     }
 }

@@ -1,0 +1,200 @@
+//! Accept loops: CONNECT and transparent.
+//!
+//! Job: one runtime for each core, each with its own listening sockets on the same ports and its own pool of upstream
+//! connections, so that nothing on the request path changes threads.
+//! Invariants: a connection holds a permit; beyond `max_connections` accepting stops; an accept error never ends the loop;
+//! `TCP_NODELAY` is on; a port that another program listens on is refused at the start, although `SO_REUSEPORT` would share it.
+//! Failure mode: [`ListenError`] at the start; back-off while descriptors are exhausted.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as Bound};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::hello::{self, Rewound};
+use super::pulse::{Pulse, Pulsed};
+use super::tunnel::{self, Tunnel};
+use super::{Connection, Worker, connect, intercept, respond};
+use crate::config::EgressMode;
+use crate::name::{Authority, Host};
+use crate::outcome::{Failure, Reason};
+use crate::telemetry::record::Record;
+
+/// Connections that the kernel may hold for us while all cores are busy.
+const BACKLOG: u32 = 1024;
+
+/// Pause after an accept error, as when descriptors run out: long enough not to spin, short enough not to be noticed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A listener could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}; choose another address in `{key}`, or stop what listens there")]
+pub struct ListenError {
+    address: SocketAddr,
+    key: &'static str,
+    error: io::Error,
+}
+
+/// What kind of client a listener expects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// CONNECT (RFC 9110 section 9.3.6).
+    Proxy,
+    /// Raw TLS; SNI names the host.
+    Transparent,
+}
+
+/// The sockets of one core.
+#[derive(Debug)]
+pub struct Sockets(Vec<(Kind, Bound)>);
+
+/// Binds every address once for each core. Returns the sockets by core, and the addresses as bound (a port 0 is chosen once).
+///
+/// # Errors
+/// When an address is in use or not ours.
+pub fn bind(proxy: &[SocketAddr], transparent: &[SocketAddr], cores: usize) -> Result<(Vec<Sockets>, Vec<SocketAddr>), ListenError> {
+    let mut by_core: Vec<Vec<(Kind, Bound)>> = (0..cores).map(|_| Vec::new()).collect();
+    let mut bound = Vec::new();
+    let wanted = proxy.iter().map(|address| (Kind::Proxy, *address)).chain(transparent.iter().map(|address| (Kind::Transparent, *address)));
+    for (kind, address) in wanted {
+        let key = match kind {
+            Kind::Proxy => "listen.proxy",
+            Kind::Transparent => "listen.transparent",
+        };
+        let failed = |error| ListenError { address, key, error };
+        if address.port() != 0 {
+            // without SO_REUSEPORT this fails where anybody listens; with it, two programs would share the port in silence
+            drop(socket(address, false).map_err(failed)?);
+        }
+        let mut chosen = address;
+        for sockets in &mut by_core {
+            let listener = socket(chosen, true).map_err(failed)?;
+            chosen = listener.local_addr().map_err(failed)?;
+            sockets.push((kind, listener));
+        }
+        bound.push(chosen);
+    }
+    Ok((by_core.into_iter().map(Sockets).collect(), bound))
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<Bound> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(shared)?;
+    socket.bind(address)?;
+    // std's listener can be handed to the core that will serve it
+    socket.listen(BACKLOG)?.into_std()
+}
+
+/// Serves one core's sockets until the drain begins.
+pub async fn serve(worker: Arc<Worker>, sockets: Sockets) {
+    for (kind, socket) in sockets.0 {
+        let listener = match TcpListener::from_std(socket) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "a listening socket could not be registered");
+                continue;
+            }
+        };
+        let tasks = worker.shared.tasks.clone();
+        let worker = Arc::clone(&worker);
+        let _owned = tasks.here("accept", accept(worker, kind, listener));
+    }
+}
+
+async fn accept(worker: Arc<Worker>, kind: Kind, listener: TcpListener) {
+    let tasks = worker.shared.tasks.clone();
+    let mut stopping = std::pin::pin!(tasks.stopping());
+    loop {
+        let next = tokio::select! {
+            next = next(&worker.shared.permits, &listener) => next,
+            () = stopping.as_mut() => return,
+        };
+        let Some((stream, permit)) = next else { continue };
+        let worker = Arc::clone(&worker);
+        let _owned = tasks.here("connection", async move {
+            match kind {
+                Kind::Proxy => connect::serve(worker, stream, permit).await,
+                Kind::Transparent => transparent(worker, stream, permit).await,
+            }
+        });
+    }
+}
+
+/// A connection and its permit; `None` after an error, which has been waited out.
+async fn next(permits: &Arc<Semaphore>, listener: &TcpListener) -> Option<(TcpStream, Permit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _client)) => {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY could not be set");
+            }
+            Some((stream, Arc::new(permit)))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// The right to hold a connection. Shared by the parts of one connection's life: the CONNECT and what follows the upgrade.
+pub type Permit = Arc<tokio::sync::OwnedSemaphorePermit>;
+
+/// Serves a connection whose host is named by SNI alone.
+async fn transparent(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
+    let world = worker.shared.world.load_full();
+    let limits = world.config.listen.limits;
+    let pulse = Pulse::new(limits.idle_timeout, limits.header_timeout);
+    let mut io = Pulsed::new(stream, Arc::clone(&pulse));
+    let hello = match hello::read(&mut io).await {
+        Ok(hello) => hello,
+        Err(error) => {
+            tracing::info!(%error, "a transparent connection did not begin with a ClientHello");
+            return;
+        }
+    };
+    let mut record = Record::open(Arc::clone(&worker.shared.recorder), worker.shared.next_id(), "".into(), http::Method::CONNECT);
+    let decided = named(&hello).and_then(|target| {
+        record.host = target.host.to_string().into();
+        let mode = world.policy.egress(&target).map_err(Failure::from)?;
+        Ok((target, mode))
+    });
+    match decided {
+        Err(failure) => {
+            // there is no certificate to say it with: the connection just closes
+            let refused = respond::refuse(&failure, &mut record);
+            tracing::info!(request_id = %record.id, host = %record.host, reason = failure.reason.code(), status = refused.status.as_u16(), "{}", failure.message);
+        }
+        Ok((target, EgressMode::Tunnel)) => {
+            let addresses = if worker.client.dialer().proxy.is_some() {
+                Ok(None)
+            } else {
+                worker.client.dialer().resolver.resolve(&target).await.map(Some)
+            };
+            match addresses {
+                Ok(addresses) => tunnel::carry(&worker, Tunnel { target, addresses }, hello, &mut io, &pulse, &mut record).await,
+                Err(error) => drop(respond::refuse(&respond::not_sent(error, &target.host.to_string()), &mut record)),
+            }
+        }
+        Ok((target, mode @ (EgressMode::Inject | EgressMode::Lwa | EgressMode::Document))) => {
+            record.forget();
+            let host = Arc::clone(&record.host);
+            let connection = Connection { worker, target, host, mode, login: None, pulse };
+            intercept::serve(connection, Rewound::new(hello.bytes, io)).await;
+        }
+    }
+    drop(permit);
+}
+
+fn named(hello: &hello::Hello) -> Result<Authority, Failure> {
+    let sni = hello.sni.as_deref().ok_or_else(|| {
+        Failure::new(Reason::BadRequest, "The ClientHello names no server.", "The transparent listener takes the host from SNI; a client that sends none has to use CONNECT.")
+    })?;
+    let host = Host::parse(sni).map_err(|error| Failure::new(Reason::BadRequest, "The ClientHello names no usable server.", error.to_string()))?;
+    Ok(Authority::new(host, 443))
+}

@@ -1,0 +1,80 @@
+//! Writing a file whole or not at all.
+//!
+//! Invariants: a reader sees the old bytes or the new ones, never a part; the mode holds from the first byte on, so a
+//! key is at no moment readable by others.
+//! Failure mode: the target is untouched and no temporary file stays behind.
+
+use std::fs;
+use std::io;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// Replaces `path` by `bytes` with the given permission bits, creating the folders above it.
+///
+/// # Errors
+/// What the file system says.
+pub(super) fn replace(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    };
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
+    fs::create_dir_all(folder)?;
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_unspecified| io::Error::other("no randomness"))?;
+    let temporary = folder.join(format!(
+        ".{}.{:016x}.tmp",
+        name.to_string_lossy(),
+        u64::from_be_bytes(random)
+    ));
+    let written = write_new(&temporary, mode, bytes).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        drop(fs::remove_file(&temporary));
+        return written;
+    }
+    fs::File::open(folder)?.sync_all()
+}
+
+fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    // set, not asked for at creation: the process's umask must not decide who can read a public file
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_with_its_mode_and_nothing_stays_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/file");
+        replace(&path, 0o644, b"old").unwrap();
+        replace(&path, 0o600, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failed_replacement_leaves_the_folder_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        assert!(replace(&path, 0o644, b"x").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -156,8 +156,8 @@ class World:
         key = self.home / "store.key"
         key.touch(mode=0o600)
         key.write_text(secrets.token_hex(32) + "\n")
-        if not any(host.endswith(DOCUMENT_SUFFIXES) for host in self.hosts):
-            raise RuntimeError(f"the sandbox serves no document host: {self.hosts}")
+        if not any(host.endswith(DOCUMENT_SUFFIXES) and "*" not in host for host in self.hosts):
+            raise RuntimeError(f"the sandbox names no document host: {self.hosts}")
         self.config.write_text(
             PROXY_YAML.format(
                 home=self.home, proxy_port=free_port(), admin_port=free_port(),

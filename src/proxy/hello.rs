@@ -6,7 +6,7 @@
 //! Failure mode: what is not a ClientHello is refused.
 //! Sources: RFC 8446 section 4.1.2; RFC 6066 section 3 (SNI).
 
-use std::io::{self, Read as _};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -43,7 +43,7 @@ pub async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Hello> {
         }
         let mut fresh = bytes.get(from..).unwrap_or_default();
         while !fresh.is_empty() {
-            acceptor.read_tls(&mut (&mut fresh).take(u64::MAX))?;
+            acceptor.read_tls(&mut fresh)?;
         }
         match acceptor.accept() {
             Ok(None) => {}

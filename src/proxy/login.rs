@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use http::HeaderValue;
-use subtle::ConstantTimeEq as _;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -33,7 +32,7 @@ const BELIEVED: Duration = Duration::from_secs(60);
 pub struct Logins {
     store: Arc<dyn GrantStore>,
     tasks: Tasks,
-    known: Mutex<HashMap<TenantId, (Instant, Option<[u8; 32]>)>>,
+    known: Mutex<HashMap<TenantId, (Instant, Option<ProxyKeyHash>)>>,
 }
 
 impl Logins {
@@ -67,25 +66,23 @@ impl Logins {
                 .retry_after(2)
                 .caused_by(error)
         })?;
-        let sent = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.expose().as_bytes());
-        let right = held.is_some_and(|held| bool::from(held.as_slice().ct_eq(sent.as_ref())));
-        if right { Ok(Some(tenant)) } else { Err(wrong()) }
+        if held.is_some_and(|held| held.matches(&key)) { Ok(Some(tenant)) } else { Err(wrong()) }
     }
 
-    async fn hash_of(&self, tenant: &TenantId) -> Result<Option<[u8; 32]>, StoreError> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).copied();
+    async fn hash_of(&self, tenant: &TenantId) -> Result<Option<ProxyKeyHash>, StoreError> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned();
         if let Some((since, hash)) = known
             && since.elapsed() < BELIEVED
         {
             return Ok(hash);
         }
-        let (store, key) = (Arc::clone(&self.store), RecordKey::ProxyKey(tenant.clone()));
+        let (store, owner) = (Arc::clone(&self.store), tenant.clone());
         let read = self.tasks.control("proxy-key", async move {
-            let record = store.read(&key).await?;
-            record.map(|record| ProxyKeyHash::from_record(&key, &record)).transpose()
+            let record = store.read(&RecordKey::ProxyKey(owner.clone())).await?;
+            record.map(|record| ProxyKeyHash::from_record(&owner, &record)).transpose()
         });
-        let hash = read.await.unwrap_or_else(|_aborted| Err(StoreError::Timeout("the look-up was interrupted".to_owned())))?.map(|hash| hash.0);
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), (Instant::now(), hash));
+        let hash = read.await.unwrap_or_else(|_aborted| Err(StoreError::Timeout("the look-up was interrupted".to_owned())))?;
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), (Instant::now(), hash.clone()));
         Ok(hash)
     }
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::head::{self, Admitted};
-use super::request::{Answer, whose};
+use super::request::Answer;
 use super::respond::Local;
 use super::{Connection, World};
 use crate::config::Tenant;

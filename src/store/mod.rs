@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
+use crate::config;
 use crate::secret::Opaque;
 use crate::tenant::{AppId, GrantKind, TenantId};
 
@@ -145,6 +147,23 @@ pub trait GrantStore: Send + Sync + fmt::Debug {
 
     /// What an operator calls this store: `vault https://…` or `file /path`; no secret.
     fn describe(&self) -> String;
+
+    /// Keeps the access to the store alive for as long as it is polled: the composition root runs it as a task of its
+    /// own, next to everything else. Never ends; where there is nothing to keep alive, it only waits.
+    fn keep_alive(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// The store that a configuration names. Nothing goes over the network yet; files are read.
+///
+/// # Errors
+/// [`StoreError::Local`] when a file that the configuration names is not usable.
+pub fn open(config: &config::Store) -> Result<Arc<dyn GrantStore>, StoreError> {
+    Ok(match config {
+        config::Store::Vault(config) => Arc::new(vault::VaultStore::new(config)?),
+        config::Store::File(config) => Arc::new(file::FileStore::open(config)?),
+    })
 }
 
 /// Why the store did not do it. The text says where and what to do, and never holds a value.

@@ -91,7 +91,7 @@ impl Lwa {
         let (tenant, app) = (&key.tenant.id, &key.tenant.app);
         let app_key = RecordKey::App(app.clone());
         let app_record = self.store.read(&app_key).await?.ok_or_else(|| Cause::NoApp(app.clone()))?;
-        let credentials = AppCredentials::from_record(&app_key, &app_record)?;
+        let credentials = AppCredentials::from_record(app, &app_record)?;
         let grant = match &key.grant.kind {
             GrantKind::Refresh => Some(self.grant(tenant).await?),
             GrantKind::Grantless(_) => None,
@@ -118,7 +118,7 @@ impl Lwa {
     async fn grant(&self, tenant: &TenantId) -> Result<(Grant, Record), Cause> {
         let key = RecordKey::Grant(tenant.clone());
         let record = self.store.read(&key).await?.ok_or_else(|| Cause::NoGrant(tenant.clone()))?;
-        Ok((Grant::from_record(&key, &record)?, record))
+        Ok((Grant::from_record(tenant, &record)?, record))
     }
 
     fn body(&self, app: &AppCredentials, secret: &ClientSecret, kind: &GrantKind, refresh: Option<&RefreshToken>) -> Bytes {

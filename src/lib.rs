@@ -22,6 +22,8 @@
 //! * A token, a secret or a body never reaches a log, a span, a metric label, an error string or an admin page.
 
 pub mod address;
+pub mod admin;
+pub mod app;
 pub mod catalog;
 pub mod cli;
 pub mod config;

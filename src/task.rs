@@ -79,6 +79,11 @@ impl Tasks {
         self.0.stop.is_cancelled()
     }
 
+    /// Completes when every task of a drain has ended. Never before [`Tasks::drain`] was called.
+    pub async fn finished(&self) {
+        self.0.tracker.wait().await;
+    }
+
     /// Tells every task to stop without waiting for any.
     pub fn stop(&self) {
         self.0.stop.cancel();

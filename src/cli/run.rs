@@ -1,0 +1,80 @@
+//! `run`: the sidecar.
+
+use std::io::Write as _;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Complaint, ConfigArg, Exit, environment, load};
+use crate::app::App;
+use crate::config::Config;
+use crate::telemetry::{self, Sink};
+
+/// Runs the sidecar until SIGTERM or SIGINT, then drains.
+///
+/// Log and access lines go to standard output, one JSON object a line. It starts although the store or LWA is down, and is
+/// ready (`spapi-sidecar health`) when both have answered.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  spapi-sidecar run --config /etc/spapi-sidecar/proxy.yaml")]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the configuration is not valid or something on this machine is missing.
+pub fn run(args: &Args) -> Result<Exit, Complaint> {
+    let config = load(&args.config.config)?;
+    no_core_dumps();
+    let sink = Sink::new(std::io::stdout());
+    telemetry::start(&config.telemetry, environment("RUST_LOG").as_deref(), &sink);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let ended = control_runtime(1)?.block_on(serve(config, sink.clone(), cores));
+    sink.flush();
+    ended
+}
+
+async fn serve(config: Config, sink: Sink, cores: usize) -> Result<Exit, Complaint> {
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let app = App::start(config, sink, cores).await.map_err(|error| Complaint(error.to_string()))?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+    }
+    let left = app.drain().await;
+    if left.is_empty() {
+        tracing::info!("drained");
+    } else {
+        tracing::warn!(?left, "listen.drain_timeout is over; what is left is cut off");
+    }
+    Ok(Exit::Done)
+}
+
+fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Complaint> {
+    signal(kind).map_err(|error| Complaint::while_doing("cannot wait for signals", error))
+}
+
+/// The runtime of everything that is no connection.
+///
+/// # Errors
+/// When threads cannot be started.
+pub fn control_runtime(threads: usize) -> Result<tokio::runtime::Runtime, Complaint> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(|error| Complaint::while_doing("cannot start threads", error))
+}
+
+/// A core dump would hold every token in memory: none is written, and no other process of the same user may look inside.
+pub(super) fn no_core_dumps() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let dumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let limit = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    if let Err(error) = dumpable.and(limit) {
+        // worth a word, not a refusal: the process would be no safer for not running
+        let _unwritable = writeln!(std::io::stderr(), "core dumps could not be switched off: {error}");
+    }
+}

@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 
+pub mod app;
+mod prompt;
+mod store;
+pub mod tenant;
+
 /// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {

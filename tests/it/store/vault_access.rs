@@ -13,10 +13,10 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use spapi_sidecar::config::{VaultAuth, VaultStore as Config};
 use spapi_sidecar::store::vault::VaultStore;
-use spapi_sidecar::store::{Expect, GrantStore};
+use spapi_sidecar::store::{Expect, Folder, GrantStore};
 
 use super::contract::{app, fields};
-use crate::support::vault::TestVault;
+use crate::support::vault::{SIDECAR_POLICY, TestVault};
 
 async fn cause_of_reading(config: &Config) -> (&'static str, String) {
     let store = VaultStore::new(config).unwrap();
@@ -211,4 +211,73 @@ async fn an_answer_that_is_not_vaults_is_refused_and_not_quoted() {
     let (cause, text) = cause_of_reading(&config(&folder, address, "token")).await;
     assert_eq!(cause, "store_protocol", "{text}");
     assert!(!text.contains("canary"), "{text}");
+}
+
+/// Everything that is logged on this thread while the guard lives.
+#[derive(Clone, Default)]
+struct Sink(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_logged_at_any_level() {
+    let Some(vault) = TestVault::start().await else {
+        return;
+    };
+    let role_id = vault.role("sidecar", SIDECAR_POLICY, json!({})).await;
+    let wrapped = vault.wrapped_secret_id("sidecar").await;
+    let made = json!({"policies": ["sidecar"], "period": "1h"});
+    let made = vault.api("POST", "auth/token/create", made).await;
+    let token = made["auth"]["client_token"].as_str().unwrap().to_owned();
+    let logins = [
+        vault.approle(&role_id, &wrapped, true),
+        VaultAuth::TokenFile(vault.file("token", &token)),
+    ];
+
+    let sink = Sink::default();
+    let writer = sink.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let logging = tracing::subscriber::set_default(subscriber);
+    for (n, auth) in logins.into_iter().enumerate() {
+        let store = VaultStore::new(&vault.config(auth)).unwrap();
+        let key = app(&format!("app-{n}"));
+        let secret = fields(&[("client_secret", "canary-5f2e")]);
+        let version = store
+            .write(&key, secret.clone(), Expect::Absent)
+            .await
+            .unwrap();
+        store.read(&key).await.unwrap();
+        store
+            .write(&key, secret.clone(), Expect::Absent)
+            .await
+            .unwrap_err();
+        let write = store.write(&key, secret, Expect::Version(version));
+        write.await.unwrap();
+        store.list(Folder::Apps).await.unwrap();
+        // refused by the policy, and looked into
+        let mut denied = vault.config(VaultAuth::TokenFile(vault.file("token", &token)));
+        denied.prefix = "elsewhere".to_owned();
+        assert_eq!(cause_of_reading(&denied).await.0, "store_denied");
+    }
+    drop(logging);
+
+    let logged = String::from_utf8_lossy(&sink.0.lock().unwrap()).into_owned();
+    // it did listen: at this level the HTTP client speaks too
+    assert!(logged.contains("logged in to the store"), "{logged}");
+    assert!(logged.contains("TRACE"), "{logged}");
+    for secret in ["canary", &role_id, &wrapped, &token] {
+        assert!(!logged.contains(secret), "a secret was logged");
+    }
 }

@@ -8,7 +8,13 @@ use std::path::{Path, PathBuf};
 use crate::config::Config;
 
 pub mod ca;
+pub mod health;
+pub mod run;
 pub mod exec;
+pub mod app;
+mod prompt;
+mod store;
+pub mod tenant;
 
 /// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,6 +1,6 @@
 //! A store that forgets: the in-memory twin of the others, for tests and rehearsals.
 //!
-//! Job: the contract of [`GrantStore`] with nothing behind it. [`Records`] is also what the sealed file holds.
+//! Job: the contract of [`GrantStore`] with nothing behind it. `Records` is also what the sealed file holds.
 //! Invariants: a record's version starts at 1 and grows by one with every write; a refused write changes nothing.
 //! Failure mode: [`StoreError::Conflict`] alone.
 

@@ -13,7 +13,6 @@ use std::time::Duration;
 use rustify_derive::Endpoint;
 use serde::Deserialize;
 use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
-use vaultrs::api::auth::cert::requests::LoginRequest as LoginWithCertRequest;
 use vaultrs::api::auth::kubernetes::requests::LoginWithKubernetesRequest;
 use vaultrs::api::sys::requests::{UnwrapRequest, WrappingLookupRequest};
 
@@ -100,9 +99,9 @@ impl Login {
             }
             VaultAuth::Cert { role, mount, .. } => {
                 wire.reload_certificate()?;
-                let endpoint = LoginWithCertRequest {
+                let endpoint = LoginWithCert {
                     mount: mount.clone(),
-                    cert_name: role,
+                    name: role,
                 };
                 let remedy = "check the role's certificate and the client certificate's dates";
                 authenticate(wire, &mount, remedy, &endpoint).await
@@ -148,6 +147,15 @@ impl Login {
         });
         Ok(secret_id)
     }
+}
+
+/// vaultrs' own request names the role in a field that Vault does not read, so that any role would do.
+#[derive(Endpoint)]
+#[endpoint(path = "auth/{self.mount}/login", method = "POST")]
+struct LoginWithCert {
+    #[endpoint(skip)]
+    mount: String,
+    name: String,
 }
 
 /// A wrapping token made elsewhere may hold anything: somebody may have put it in the place of ours.

@@ -3,7 +3,7 @@
 //! Job: the contract of [`GrantStore`] over KV version 2, with values sealed by transit where that is set.
 //! Invariants: a version is KV's own; check-and-set is Vault's; a record that was deleted reads as absent, and can be
 //! written again. A write that timed out is neither done nor lost: read afresh and look.
-//! Failure mode: [`StoreError`], read in [`error`]; reads give up after 2 s, writes after 5 s.
+//! Failure mode: [`StoreError`], read in `error`; reads give up after 2 s, writes after 5 s.
 //! Sources: Vault's KV version 2 API; CONTRACT section 4, store layout.
 
 use std::collections::BTreeMap;

@@ -284,7 +284,7 @@ impl Sessions {
                     token: session.token.clone(),
                     number: session.number,
                     since: Instant::now(),
-                    lease: (!lease.is_zero()).then_some(lease),
+                    lease: Some(lease),
                     period: session.period,
                     renewable: session.renewable,
                     stamp: session.stamp,

@@ -16,7 +16,7 @@ use spapi_sidecar::config::{VaultAuth, VaultStore};
 /// The token that may do everything.
 pub(crate) const ROOT: &str = "root";
 
-/// What a sidecar may do, as the README's policy says it.
+/// What a sidecar may do: read and write its records, list ids; delete nothing, touch no metadata.
 pub(crate) const SIDECAR_POLICY: &str = r#"
 path "secret/data/spapi-sidecar/*" { capabilities = ["create", "read", "update"] }
 path "secret/metadata/spapi-sidecar/*" { capabilities = ["list"] }

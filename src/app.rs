@@ -96,9 +96,14 @@ impl App {
         let tasks = Tasks::new(tokio::runtime::Handle::current());
         let authority = open_authority(&config)?;
         let leaves = LeafCache::new(authority)?;
-        let (sockets, listening) = listen::bind(&config.listen.proxy, &config.listen.transparent, cores)?;
-        let admin_socket = tokio::net::TcpListener::bind(config.listen.admin).await.map_err(|error| StartError::Admin(config.listen.admin, error))?;
-        let admin = admin_socket.local_addr().map_err(|error| StartError::Admin(config.listen.admin, error))?;
+        let (sockets, listening) =
+            listen::bind(&config.listen.proxy, &config.listen.transparent, cores)?;
+        let admin_socket = tokio::net::TcpListener::bind(config.listen.admin)
+            .await
+            .map_err(|error| StartError::Admin(config.listen.admin, error))?;
+        let admin = admin_socket
+            .local_addr()
+            .map_err(|error| StartError::Admin(config.listen.admin, error))?;
         let store = store::open(&config.store)?;
         let own = listening.iter().copied().chain([admin]).collect();
         let dialer = Arc::new(Dialer {
@@ -107,16 +112,33 @@ impl App {
             connect_timeout: config.upstream.connect_timeout,
             proxy: config.upstream.proxy.clone(),
         });
-        let transport: Arc<dyn Transport> = Arc::new(Outside { client: Client::new(Arc::clone(&dialer), tasks.clone(), config.lwa.timeout), bound: config.lwa.timeout });
-        let lwa = Arc::new(Lwa::new(config.lwa.clone(), Arc::clone(&store), Arc::clone(&transport)).map_err(StartError::TokenUrl)?);
-        let restricted = Arc::new(Restricted::new(config.lwa.clone(), config.inject.clone(), transport));
+        let transport: Arc<dyn Transport> = Arc::new(Outside {
+            client: Client::new(Arc::clone(&dialer), tasks.clone(), config.lwa.timeout),
+            bound: config.lwa.timeout,
+        });
+        let lwa = Arc::new(
+            Lwa::new(
+                config.lwa.clone(),
+                Arc::clone(&store),
+                Arc::clone(&transport),
+            )
+            .map_err(StartError::TokenUrl)?,
+        );
+        let restricted = Arc::new(Restricted::new(
+            config.lwa.clone(),
+            config.inject.clone(),
+            transport,
+        ));
         let shared = Arc::new(Shared {
             tokens: TokenSource::new(lwa, restricted, &tasks),
             leaves,
             phantoms: OnceLock::new(),
             logins: Logins::new(Arc::clone(&store), tasks.clone()),
             documents: Documents::default(),
-            recorder: Arc::new(Recorder { sink, release: config.telemetry.release.as_str().into() }),
+            recorder: Arc::new(Recorder {
+                sink,
+                release: config.telemetry.release.as_str().into(),
+            }),
             permits: Arc::new(Semaphore::new(config.listen.limits.max_connections)),
             tasks,
             via: via(),
@@ -127,11 +149,27 @@ impl App {
         });
         let world = shared.world.load_full();
         let readiness = Arc::new(Readiness::new(world.tenants.len()));
-        let _admin = shared.tasks.control("admin", admin::serve(admin_socket, Arc::clone(&readiness), shared.tasks.clone()));
+        let _admin = shared.tasks.control(
+            "admin",
+            admin::serve(admin_socket, Arc::clone(&readiness), shared.tasks.clone()),
+        );
         start_background(&shared, &world, &store, &readiness);
-        let cores = start_cores(&shared, &dialer, sockets, world.config.upstream.response_timeout)?;
+        let cores = start_cores(
+            &shared,
+            &dialer,
+            sockets,
+            world.config.upstream.response_timeout,
+        )?;
         tracing::info!(listening = ?listening, %admin, store = store.describe(), "listening");
-        Ok(Self { cores, listening, proxies: world.config.listen.proxy.len(), admin, grace: world.config.listen.drain_timeout, readiness, shared })
+        Ok(Self {
+            cores,
+            listening,
+            proxies: world.config.listen.proxy.len(),
+            admin,
+            grace: world.config.listen.drain_timeout,
+            readiness,
+            shared,
+        })
     }
 
     /// Addresses of the CONNECT listeners, as bound.
@@ -177,11 +215,22 @@ impl App {
 }
 
 fn open_authority(config: &Config) -> Result<Arc<CertificateAuthority>, AuthorityError> {
-    let authority = CertificateAuthority::open(&config.interception, &config.intercepted(), telemetry::now())?;
-    authority.publish(&config.interception.cert_path, &config.interception.bundle_path)?;
+    let authority = CertificateAuthority::open(
+        &config.interception,
+        &config.intercepted(),
+        telemetry::now(),
+    )?;
+    authority.publish(
+        &config.interception.cert_path,
+        &config.interception.bundle_path,
+    )?;
     match authority.opened() {
-        Opened::Created | Opened::Reused => tracing::info!(fingerprint = authority.fingerprint(), path = %config.interception.cert_path.display(), "the CA is ready"),
-        Opened::Replaced(why) => tracing::warn!(%why, fingerprint = authority.fingerprint(), path = %config.interception.cert_path.display(), "the CA was replaced: programs have to read the new CA file"),
+        Opened::Created | Opened::Reused => {
+            tracing::info!(fingerprint = authority.fingerprint(), path = %config.interception.cert_path.display(), "the CA is ready")
+        }
+        Opened::Replaced(why) => {
+            tracing::warn!(%why, fingerprint = authority.fingerprint(), path = %config.interception.cert_path.display(), "the CA was replaced: programs have to read the new CA file")
+        }
     }
     Ok(Arc::new(authority))
 }
@@ -192,38 +241,66 @@ fn via() -> HeaderValue {
     HeaderValue::from_str(&text).expect("letters, digits, dots and hyphens are visible ASCII")
 }
 
-fn start_cores(shared: &Arc<Shared>, dialer: &Arc<Dialer>, sockets: Vec<Sockets>, response_timeout: Duration) -> Result<Vec<JoinHandle<()>>, StartError> {
+fn start_cores(
+    shared: &Arc<Shared>,
+    dialer: &Arc<Dialer>,
+    sockets: Vec<Sockets>,
+    response_timeout: Duration,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
     let mut cores = Vec::with_capacity(sockets.len());
     for (n, sockets) in sockets.into_iter().enumerate() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
         let client = Client::new(Arc::clone(dialer), shared.tasks.clone(), response_timeout);
-        let worker = Arc::new(Worker { shared: Arc::clone(shared), client });
-        let tasks = shared.tasks.clone();
-        let core = std::thread::Builder::new().name(format!("core-{n}")).spawn(move || {
-            runtime.block_on(async move {
-                listen::serve(worker, sockets).await;
-                tasks.stopping().await;
-                tasks.finished().await;
-            });
+        let worker = Arc::new(Worker {
+            shared: Arc::clone(shared),
+            client,
         });
+        let tasks = shared.tasks.clone();
+        let core = std::thread::Builder::new()
+            .name(format!("core-{n}"))
+            .spawn(move || {
+                runtime.block_on(async move {
+                    listen::serve(&worker, sockets);
+                    tasks.stopping().await;
+                    tasks.finished().await;
+                });
+            });
         cores.push(core.map_err(StartError::Thread)?);
     }
     Ok(cores)
 }
 
 /// What runs beside the requests: the store's login, the phantom key, and warm tokens.
-fn start_background(shared: &Arc<Shared>, world: &World, store: &Arc<dyn GrantStore>, readiness: &Arc<Readiness>) {
+fn start_background(
+    shared: &Arc<Shared>,
+    world: &World,
+    store: &Arc<dyn GrantStore>,
+    readiness: &Arc<Readiness>,
+) {
     let tasks = &shared.tasks;
     let (kept, stop) = (Arc::clone(store), tasks.stopping());
     let _store = tasks.control("store", async move {
         tokio::select! { () = kept.keep_alive() => {}, () = stop => {} }
     });
-    let (theirs, kept, ready, stop) = (Arc::clone(shared), Arc::clone(store), Arc::clone(readiness), tasks.stopping());
+    let (theirs, kept, ready, stop) = (
+        Arc::clone(shared),
+        Arc::clone(store),
+        Arc::clone(readiness),
+        tasks.stopping(),
+    );
     let _phantom = tasks.control("phantom-key", async move {
         tokio::select! { () = read_phantom_key(&theirs, &*kept, &ready) => {}, () = stop => {} }
     });
     for tenant in world.tenants.values() {
-        let (theirs, tenant, ready, stop) = (Arc::clone(shared), Arc::clone(tenant), Arc::clone(readiness), tasks.stopping());
+        let (theirs, tenant, ready, stop) = (
+            Arc::clone(shared),
+            Arc::clone(tenant),
+            Arc::clone(readiness),
+            tasks.stopping(),
+        );
         let _warm = tasks.control("keep-warm", async move {
             tokio::select! { () = keep_warm(&theirs, &tenant, &ready) => {}, () = stop => {} }
         });
@@ -254,7 +331,11 @@ async fn keep_warm(shared: &Shared, tenant: &Arc<Tenant>, readiness: &Readiness)
     loop {
         let pause = match shared.tokens.access(&key).await {
             Ok(issued) => {
-                let next = if Instant::now() < issued.life.due { issued.life.due } else { issued.life.end };
+                let next = if Instant::now() < issued.life.due {
+                    issued.life.due
+                } else {
+                    issued.life.end
+                };
                 next.saturating_duration_since(Instant::now())
             }
             Err(failure) => failure.retry_in,
@@ -291,26 +372,59 @@ impl Outside {
             *request.method_mut() = http::Method::POST;
             *request.uri_mut() = post.target.parse().ok()?;
             let fields = request.headers_mut();
-            fields.insert(header::HOST, HeaderValue::from_str(&host_field(post.to)).ok()?);
-            fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(post.content_type));
+            fields.insert(
+                header::HOST,
+                HeaderValue::from_str(&host_field(post.to)).ok()?,
+            );
+            fields.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(post.content_type),
+            );
             fields.insert(header::CONTENT_LENGTH, post.body.len().into());
             fields.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-            fields.insert(header::USER_AGENT, HeaderValue::from_static(concat!("spapi-sidecar/", env!("CARGO_PKG_VERSION"), " (Language=Rust)")));
-            fields.extend(post.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+            fields.insert(
+                header::USER_AGENT,
+                HeaderValue::from_static(concat!(
+                    "spapi-sidecar/",
+                    env!("CARGO_PKG_VERSION"),
+                    " (Language=Rust)"
+                )),
+            );
+            fields.extend(
+                post.fields
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.clone())),
+            );
             Some(request)
         };
         let progress = AtomicU64::new(0);
         // asking for a token twice does no harm, so a stale connection is replaced
-        let manner = Manner { http2: false, repeatable: true, progress: &progress };
-        let response = self.client.send(post.to, manner, make).await.map_err(|error| describe(&error))?;
+        let manner = Manner {
+            http2: false,
+            repeatable: true,
+            progress: &progress,
+        };
+        let response = self
+            .client
+            .send(post.to, manner, make)
+            .await
+            .map_err(|error| describe(&error))?;
         let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await.map_err(|error| error.to_string())?.to_bytes();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES)
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?
+            .to_bytes();
         Ok(Answer { status, body })
     }
 }
 
 fn host_field(to: &crate::name::Authority) -> String {
-    if to.port == 443 { to.host.to_string() } else { to.to_string() }
+    if to.port == 443 {
+        to.host.to_string()
+    } else {
+        to.to_string()
+    }
 }
 
 /// An error and its causes, on one line. Errors of this path describe connections, never what was sent over them.

@@ -34,7 +34,9 @@ struct Held {
 impl Documents {
     /// Binds a URL to a tenant. Says whether it was taken: https, with a canonical host.
     pub fn learn(&self, tenant: &TenantId, url: &str, now: SystemTime) -> bool {
-        let Some((authority, target)) = split(url) else { return false };
+        let Some((authority, target)) = split(url) else {
+            return false;
+        };
         let digest = digest(tenant, &authority, target);
         let until = expiry(target).unwrap_or(now + DEFAULT_LIFE);
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,9 +53,17 @@ impl Documents {
 
     /// Whether a tenant may use this URL now.
     #[must_use]
-    pub fn may_use(&self, tenant: &TenantId, authority: &Authority, target: &str, now: SystemTime) -> bool {
+    pub fn may_use(
+        &self,
+        tenant: &TenantId,
+        authority: &Authority,
+        target: &str,
+        now: SystemTime,
+    ) -> bool {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.until.get(&digest(tenant, authority, target)).is_some_and(|until| now < *until)
+        held.until
+            .get(&digest(tenant, authority, target))
+            .is_some_and(|until| now < *until)
     }
 }
 
@@ -64,7 +74,8 @@ fn split(url: &str) -> Option<(Authority, &str)> {
     let (authority, target) = rest.split_at_checked(at)?;
     let target = target.split('#').next().unwrap_or_default();
     let authority = Authority::parse_with_default(authority, 443).ok()?;
-    matches!(authority.host, Host::Name(_)).then_some((authority, if target.is_empty() { "/" } else { target }))
+    matches!(authority.host, Host::Name(_))
+        .then_some((authority, if target.is_empty() { "/" } else { target }))
 }
 
 fn digest(tenant: &TenantId, authority: &Authority, target: &str) -> Digest {
@@ -81,13 +92,32 @@ fn digest(tenant: &TenantId, authority: &Authority, target: &str) -> Digest {
 /// `X-Amz-Date` plus `X-Amz-Expires`, where both are there and make sense.
 fn expiry(target: &str) -> Option<SystemTime> {
     let (_, query) = target.split_once('?')?;
-    let field = |name: &str| query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
-    let seconds: u64 = field("X-Amz-Expires")?.parse().ok().filter(|seconds| *seconds <= 604_800)?;
+    let field = |name: &str| {
+        query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    };
+    let seconds: u64 = field("X-Amz-Expires")?
+        .parse()
+        .ok()
+        .filter(|seconds| *seconds <= 604_800)?;
     let date = field("X-Amz-Date")?;
     // 20261123T081500Z
     let (day, time) = (date.get(..8)?, date.strip_suffix('Z')?.get(9..)?);
-    let text = format!("{}-{}-{}T{}:{}:{}Z", day.get(..4)?, day.get(4..6)?, day.get(6..)?, time.get(..2)?, time.get(2..4)?, time.get(4..)?);
-    humantime::parse_rfc3339(&text).ok()?.checked_add(Duration::from_secs(seconds))
+    let text = format!(
+        "{}-{}-{}T{}:{}:{}Z",
+        day.get(..4)?,
+        day.get(4..6)?,
+        day.get(6..)?,
+        time.get(..2)?,
+        time.get(2..4)?,
+        time.get(4..)?
+    );
+    humantime::parse_rfc3339(&text)
+        .ok()?
+        .checked_add(Duration::from_secs(seconds))
 }
 
 /// Every https URL that stands as a whole string in a JSON document.
@@ -96,7 +126,10 @@ pub fn urls(json: &serde_json::Value, found: &mut Vec<String>) {
         serde_json::Value::String(text) if text.starts_with("https://") => found.push(text.clone()),
         serde_json::Value::Array(items) => items.iter().for_each(|item| urls(item, found)),
         serde_json::Value::Object(fields) => fields.values().for_each(|value| urls(value, found)),
-        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) | serde_json::Value::String(_) => {}
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => {}
     }
 }
 
@@ -113,30 +146,62 @@ mod tests {
 
     #[test]
     fn a_url_is_good_for_its_tenant_whole_and_until_it_expires() {
-        let (acme, beta) = (TenantId::parse("acme").unwrap(), TenantId::parse("beta").unwrap());
+        let (acme, beta) = (
+            TenantId::parse("acme").unwrap(),
+            TenantId::parse("beta").unwrap(),
+        );
         let host = Authority::parse("b.s3.amazonaws.com:443").unwrap();
         let documents = Documents::default();
         assert!(documents.learn(&acme, URL, at("2026-11-23T08:15:01Z")));
         let now = at("2026-11-23T08:19:59Z");
         assert!(documents.may_use(&acme, &host, TARGET, now));
-        assert!(!documents.may_use(&beta, &host, TARGET, now), "another tenant");
-        assert!(!documents.may_use(&acme, &Authority::parse("c.s3.amazonaws.com:443").unwrap(), TARGET, now), "another bucket");
-        assert!(!documents.may_use(&acme, &host, "/doc/1", now), "another target");
-        assert!(!documents.may_use(&acme, &host, TARGET, at("2026-11-23T08:20:00Z")), "after its expiry");
+        assert!(
+            !documents.may_use(&beta, &host, TARGET, now),
+            "another tenant"
+        );
+        assert!(
+            !documents.may_use(
+                &acme,
+                &Authority::parse("c.s3.amazonaws.com:443").unwrap(),
+                TARGET,
+                now
+            ),
+            "another bucket"
+        );
+        assert!(
+            !documents.may_use(&acme, &host, "/doc/1", now),
+            "another target"
+        );
+        assert!(
+            !documents.may_use(&acme, &host, TARGET, at("2026-11-23T08:20:00Z")),
+            "after its expiry"
+        );
     }
 
     #[test]
     fn only_https_with_a_canonical_host_is_learnt() {
         let acme = TenantId::parse("acme").unwrap();
-        for url in ["http://b.example/x", "https://127.0.0.1/x", "https://b..example/x", "ftp://b.example/x", "https://"] {
-            assert!(!Documents::default().learn(&acme, url, SystemTime::UNIX_EPOCH), "{url}");
+        for url in [
+            "http://b.example/x",
+            "https://127.0.0.1/x",
+            "https://b..example/x",
+            "ftp://b.example/x",
+            "https://",
+        ] {
+            assert!(
+                !Documents::default().learn(&acme, url, SystemTime::UNIX_EPOCH),
+                "{url}"
+            );
         }
     }
 
     #[test]
     fn urls_are_found_at_any_depth() {
         let mut found = Vec::new();
-        urls(&serde_json::json!({"payload": {"a": ["https://x.example/1", "text https://y.example"], "url": "https://z.example"}}), &mut found);
+        urls(
+            &serde_json::json!({"payload": {"a": ["https://x.example/1", "text https://y.example"], "url": "https://z.example"}}),
+            &mut found,
+        );
         found.sort();
         assert_eq!(found, ["https://x.example/1", "https://z.example"]);
     }

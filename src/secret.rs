@@ -74,13 +74,18 @@ impl AccessToken {
         let mut buffer = Zeroizing::new(Vec::with_capacity(BEARER.len() + text.len()));
         buffer.extend_from_slice(BEARER);
         buffer.extend_from_slice(text.as_bytes());
-        Ok(Self { bearer: Bytes::from_owner(buffer) })
+        Ok(Self {
+            bearer: Bytes::from_owner(buffer),
+        })
     }
 
     /// The token itself.
     #[must_use]
     pub fn expose(&self) -> &str {
-        self.bearer.get(BEARER.len()..).and_then(|token| std::str::from_utf8(token).ok()).unwrap_or_default()
+        self.bearer
+            .get(BEARER.len()..)
+            .and_then(|token| std::str::from_utf8(token).ok())
+            .unwrap_or_default()
     }
 
     /// `T`, as a header value marked sensitive.
@@ -97,7 +102,8 @@ impl AccessToken {
 }
 
 fn sensitive(bytes: Bytes) -> HeaderValue {
-    let mut value = HeaderValue::from_maybe_shared(bytes).expect("AccessToken::new admits visible ASCII alone");
+    let mut value =
+        HeaderValue::from_maybe_shared(bytes).expect("AccessToken::new admits visible ASCII alone");
     value.set_sensitive(true);
     value
 }
@@ -209,10 +215,19 @@ mod tests {
 
     #[test]
     fn debug_prints_the_type_and_never_the_secret() {
-        assert_eq!(
-            format!("{:?}", AccessToken::new("Atza|canary".to_owned())),
-            "AccessToken(…)"
-        );
+        let token = AccessToken::new(&Zeroizing::new("Atza|canary".to_owned())).unwrap();
+        assert_eq!(format!("{token:?}"), "AccessToken(…)");
+        assert_eq!(format!("{:?} {:?}", token.expose_plain(), token.expose_bearer()), "Sensitive Sensitive");
+        assert_eq!(token.expose_bearer().as_bytes(), b"Bearer Atza|canary");
+        assert_eq!(token.expose_plain().as_bytes(), b"Atza|canary");
+        assert_eq!(format!("{:?}", Opaque::new("canary".to_owned())), "Opaque(…)");
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_carry_is_refused() {
+        for bad in ["", "a b", "a\r\nx: y", "ä"] {
+            assert!(AccessToken::new(&Zeroizing::new(bad.to_owned())).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

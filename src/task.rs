@@ -100,12 +100,25 @@ impl Tasks {
     /// How many tasks of each name are running.
     #[must_use]
     pub fn running(&self) -> BTreeMap<&'static str, usize> {
-        self.0.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn named(&self, name: &'static str) -> Named {
-        *self.0.names.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
-        Named { name, inner: Arc::clone(&self.0) }
+        *self
+            .0
+            .names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(name)
+            .or_default() += 1;
+        Named {
+            name,
+            inner: Arc::clone(&self.0),
+        }
     }
 }
 
@@ -117,7 +130,11 @@ struct Named {
 
 impl Drop for Named {
     fn drop(&mut self) {
-        let mut names = self.inner.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self
+            .inner
+            .names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = names.get_mut(self.name) {
             *count -= 1;
             if *count == 0 {
@@ -136,7 +153,10 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        #[expect(clippy::disallowed_methods, reason = "tracked, but not by name: this is once a stream")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "tracked, but not by name: this is once a stream"
+        )]
         drop(tokio::spawn(self.0.0.tracker.track_future(future)));
     }
 }

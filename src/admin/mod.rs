@@ -35,7 +35,11 @@ impl Readiness {
     /// Waits for the store and for the first exchange of this many tenants.
     #[must_use]
     pub fn new(tenants: usize) -> Self {
-        Self { store_read: AtomicBool::new(false), tenants_left: AtomicUsize::new(tenants), ready: watch::Sender::new(false) }
+        Self {
+            store_read: AtomicBool::new(false),
+            tenants_left: AtomicUsize::new(tenants),
+            ready: watch::Sender::new(false),
+        }
     }
 
     /// The store has been read.
@@ -58,7 +62,8 @@ impl Readiness {
     }
 
     fn check(&self) {
-        if self.store_read.load(Ordering::Acquire) && self.tenants_left.load(Ordering::Acquire) == 0 {
+        if self.store_read.load(Ordering::Acquire) && self.tenants_left.load(Ordering::Acquire) == 0
+        {
             self.ready.send_replace(true);
         }
     }
@@ -85,19 +90,33 @@ struct Admin {
 
 /// Serves until the drain begins.
 pub async fn serve(listener: TcpListener, readiness: Arc<Readiness>, tasks: Tasks) {
-    let admin = Admin { readiness, own: listener.local_addr().ok(), tasks: tasks.clone() };
+    let admin = Admin {
+        readiness,
+        own: listener.local_addr().ok(),
+        tasks: tasks.clone(),
+    };
     let router = Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
-        .layer(middleware::from_fn_with_state(admin.clone(), only_known_hosts))
+        .layer(middleware::from_fn_with_state(
+            admin.clone(),
+            only_known_hosts,
+        ))
         .with_state(admin);
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(tasks.stopping()).await {
+    if let Err(error) = axum::serve(listener, router)
+        .with_graceful_shutdown(tasks.stopping())
+        .await
+    {
         tracing::error!(%error, "the admin listener ended");
     }
 }
 
 async fn only_known_hosts(State(admin): State<Admin>, request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).and_then(|host| Authority::parse_with_default(host, 80).ok());
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .and_then(|host| Authority::parse_with_default(host, 80).ok());
     if host.is_some_and(|host| is_known(&host.host, admin.own)) {
         return next.run(request).await;
     }
@@ -109,7 +128,12 @@ async fn only_known_hosts(State(admin): State<Admin>, request: Request, next: Ne
 fn is_known(host: &Host, own: Option<SocketAddr>) -> bool {
     match host {
         Host::Name(name) => name.as_str() == "localhost",
-        Host::Ip(ip) => ip.is_loopback() || own.is_some_and(|own| own.ip() == *ip || (own.ip().is_unspecified() && !ip.is_unspecified())),
+        Host::Ip(ip) => {
+            ip.is_loopback()
+                || own.is_some_and(|own| {
+                    own.ip() == *ip || (own.ip().is_unspecified() && !ip.is_unspecified())
+                })
+        }
     }
 }
 
@@ -119,13 +143,21 @@ async fn live() -> Response {
 
 async fn ready(State(admin): State<Admin>) -> Response {
     if admin.tasks.is_stopping() {
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "draining"}))).into_response();
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(json!({"status": "draining"})),
+        )
+            .into_response();
     }
     let waiting = admin.readiness.waiting_for();
     if waiting.is_empty() {
         return Json(json!({"status": "ready"})).into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "waiting", "waiting_for": waiting}))).into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        Json(json!({"status": "waiting", "waiting_for": waiting})),
+    )
+        .into_response()
 }
 
 #[cfg(test)]
@@ -135,7 +167,14 @@ mod tests {
     #[test]
     fn only_loopback_and_the_own_address_are_known_hosts() {
         let own = Some("10.1.2.3:9902".parse().unwrap());
-        for (host, want) in [("localhost", true), ("127.0.0.1", true), ("[::1]", true), ("10.1.2.3", true), ("10.1.2.4", false), ("evil.example", false)] {
+        for (host, want) in [
+            ("localhost", true),
+            ("127.0.0.1", true),
+            ("[::1]", true),
+            ("10.1.2.3", true),
+            ("10.1.2.4", false),
+            ("evil.example", false),
+        ] {
             assert_eq!(is_known(&Host::parse(host).unwrap(), own), want, "{host}");
         }
     }

@@ -42,7 +42,11 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
 }
 
 async fn ask(url: &str) -> Result<(u16, String), reqwest::Error> {
-    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(BOUND).build()?;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(BOUND)
+        .build()?;
     let response = client.get(url).send().await?;
     Ok((response.status().as_u16(), response.text().await?))
 }
@@ -50,9 +54,9 @@ async fn ask(url: &str) -> Result<(u16, String), reqwest::Error> {
 /// Where a listener on this machine is reached: an unspecified address is not one to call.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
     SocketAddr::new(ip, address.port())
 }

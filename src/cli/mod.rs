@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 
-pub mod ca;
-pub mod health;
-pub mod run;
-pub mod exec;
 pub mod app;
+pub mod ca;
+pub mod exec;
+pub mod health;
 mod prompt;
+pub mod run;
 mod store;
 pub mod tenant;
 

@@ -36,8 +36,13 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
 }
 
 async fn serve(config: Config, sink: Sink, cores: usize) -> Result<Exit, Complaint> {
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    let app = App::start(config, sink, cores).await.map_err(|error| Complaint(error.to_string()))?;
+    let (mut terminate, mut interrupt) = (
+        listen(SignalKind::terminate())?,
+        listen(SignalKind::interrupt())?,
+    );
+    let app = App::start(config, sink, cores)
+        .await
+        .map_err(|error| Complaint(error.to_string()))?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
         _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
@@ -46,7 +51,10 @@ async fn serve(config: Config, sink: Sink, cores: usize) -> Result<Exit, Complai
     if left.is_empty() {
         tracing::info!("drained");
     } else {
-        tracing::warn!(?left, "listen.drain_timeout is over; what is left is cut off");
+        tracing::warn!(
+            ?left,
+            "listen.drain_timeout is over; what is left is cut off"
+        );
     }
     Ok(Exit::Done)
 }
@@ -72,9 +80,18 @@ pub fn control_runtime(threads: usize) -> Result<tokio::runtime::Runtime, Compla
 pub(super) fn no_core_dumps() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let dumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let limit = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let limit = setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    );
     if let Err(error) = dumpable.and(limit) {
         // worth a word, not a refusal: the process would be no safer for not running
-        let _unwritable = writeln!(std::io::stderr(), "core dumps could not be switched off: {error}");
+        let _unwritable = writeln!(
+            std::io::stderr(),
+            "core dumps could not be switched off: {error}"
+        );
     }
 }

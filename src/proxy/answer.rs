@@ -57,8 +57,20 @@ struct Closing {
 impl AnswerBody {
     /// Joins an answer's content with the record that its end closes.
     #[must_use]
-    pub fn new(content: Content, witness: Option<Box<dyn Witness>>, record: Record, serving: Option<Serving>) -> Self {
-        let mut body = Self { content, witness, closing: Some(Closing { record, _serving: serving }) };
+    pub fn new(
+        content: Content,
+        witness: Option<Box<dyn Witness>>,
+        record: Record,
+        serving: Option<Serving>,
+    ) -> Self {
+        let mut body = Self {
+            content,
+            witness,
+            closing: Some(Closing {
+                record,
+                _serving: serving,
+            }),
+        };
         match &body.content {
             // hyper does not poll the body of a HEAD answer or of a 204
             Content::Local(content) => {
@@ -76,7 +88,11 @@ impl AnswerBody {
 
     fn count(&self, bytes: usize) {
         if let Some(closing) = &self.closing {
-            closing.record.bytes.outward.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+            closing
+                .record
+                .bytes
+                .outward
+                .fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
     }
 
@@ -108,7 +124,10 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
         let frame = match &mut this.content {
             Content::Local(content) => {
@@ -148,9 +167,16 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Local(content) => SizeHint::with_exact(content.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX))),
+            Content::Local(content) => SizeHint::with_exact(
+                content
+                    .as_ref()
+                    .map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            ),
             Content::Upstream { ahead, rest } => {
-                let ahead: u64 = ahead.iter().map(|bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)).sum();
+                let ahead: u64 = ahead
+                    .iter()
+                    .map(|bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+                    .sum();
                 let rest = rest.size_hint();
                 let mut hint = SizeHint::new();
                 hint.set_lower(ahead + rest.lower());
@@ -170,4 +196,3 @@ impl Drop for AnswerBody {
         }
     }
 }
-

@@ -38,7 +38,12 @@ type Body = Either<AnswerBody, http_body_util::Empty<Bytes>>;
 pub fn http1(limits: &Limits) -> hyper::server::conn::http1::Builder {
     let mut builder = hyper::server::conn::http1::Builder::new();
     // the head is judged by its own size in `head::admit`; hyper's bound is the buffer's, which also holds what follows
-    builder.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(limits.header_bytes.saturating_mul(2).max(16 << 10)).auto_date_header(false).half_close(true);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(limits.header_bytes.saturating_mul(2).max(16 << 10))
+        .auto_date_header(false)
+        .half_close(true);
     builder
 }
 
@@ -49,10 +54,13 @@ pub async fn serve(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
     let io = Pulsed::new(stream, Arc::clone(&pulse));
     let tasks = worker.shared.tasks.clone();
     let service = service_fn(move |request| {
-        let (worker, pulse, permit) = (Arc::clone(&worker), Arc::clone(&pulse), Arc::clone(&permit));
+        let (worker, pulse, permit) =
+            (Arc::clone(&worker), Arc::clone(&pulse), Arc::clone(&permit));
         async move { Ok::<_, Infallible>(answer(worker, pulse, permit, request).await) }
     });
-    let served = http1(&limits).serve_connection(TokioIo::new(io), service).with_upgrades();
+    let served = http1(&limits)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
     let mut served = std::pin::pin!(served);
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
@@ -66,30 +74,57 @@ pub async fn serve(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
     }
 }
 
-async fn answer(worker: Arc<Worker>, pulse: Arc<Pulse>, permit: Permit, request: Request<Incoming>) -> Response<Body> {
+async fn answer(
+    worker: Arc<Worker>,
+    pulse: Arc<Pulse>,
+    permit: Permit,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let serving = pulse.serve();
     let shared = Arc::clone(&worker.shared);
     let world = shared.world.load_full();
     let host: Arc<str> = request.uri().host().unwrap_or_default().into();
-    let mut record = Record::open(Arc::clone(&shared.recorder), shared.next_id(), shown(&host), request.method().clone());
-    let login = shared.logins.check(&world, request.headers().get(header::PROXY_AUTHORIZATION)).await;
+    let mut record = Record::open(
+        Arc::clone(&shared.recorder),
+        shared.next_id(),
+        shown(&host),
+        request.method().clone(),
+    );
+    let login = shared
+        .logins
+        .check(&world, request.headers().get(header::PROXY_AUTHORIZATION))
+        .await;
     let decided = match login {
         Err(failure) => Err(failure),
         Ok(login) if *request.method() == Method::CONNECT => {
             record.tenant.clone_from(&login);
-            connect(&worker, &world, &request).await.map(|way| (way, login))
+            connect(&worker, &world, &request)
+                .await
+                .map(|way| (way, login))
         }
         Ok(login) => match plain(&worker, &world, &pulse, &request, login) {
             Ok(connection) => {
                 record.outcome = Outcome::Answered;
-                return upgraded_to_tls(connection, request, record).await.map(Either::Left);
+                return upgraded_to_tls(connection, request, record)
+                    .await
+                    .map(Either::Left);
             }
             Err(failure) => Err(failure),
         },
     };
     match decided {
         Ok((way, login)) => {
-            open(Opening { worker, way, login, pulse, record, permit }, request);
+            open(
+                Opening {
+                    worker,
+                    way,
+                    login,
+                    pulse,
+                    record,
+                    permit,
+                },
+                request,
+            );
             drop(serving);
             Response::new(Either::Right(http_body_util::Empty::new()))
         }
@@ -102,7 +137,8 @@ async fn answer(worker: Arc<Worker>, pulse: Arc<Pulse>, permit: Permit, request:
 
 /// A host as the client spelt it, for the record: shown only where it is a host at all.
 fn shown(host: &str) -> Arc<str> {
-    crate::name::Host::parse(host).map_or_else(|_not_a_host| Arc::from(""), |host| host.to_string().into())
+    crate::name::Host::parse(host)
+        .map_or_else(|_not_a_host| Arc::from(""), |host| host.to_string().into())
 }
 
 /// What a CONNECT is allowed to become.
@@ -111,18 +147,39 @@ enum Way {
     Tunnel(Tunnel),
 }
 
-async fn connect(worker: &Worker, world: &World, request: &Request<Incoming>) -> Result<Way, Failure> {
-    let text = request.uri().authority().map_or("", http::uri::Authority::as_str);
-    let target = Authority::parse(text).map_err(|error| Failure::new(Reason::BadRequest, "CONNECT names no usable host and port.", format!("{error}; write CONNECT host:443.")))?;
+async fn connect(
+    worker: &Worker,
+    world: &World,
+    request: &Request<Incoming>,
+) -> Result<Way, Failure> {
+    let text = request
+        .uri()
+        .authority()
+        .map_or("", http::uri::Authority::as_str);
+    let target = Authority::parse(text).map_err(|error| {
+        Failure::new(
+            Reason::BadRequest,
+            "CONNECT names no usable host and port.",
+            format!("{error}; write CONNECT host:443."),
+        )
+    })?;
     let mode = world.policy.egress(&target).map_err(Failure::from)?;
     match mode {
-        EgressMode::Inject | EgressMode::Lwa | EgressMode::Document => Ok(Way::Intercept(target, mode)),
+        EgressMode::Inject | EgressMode::Lwa | EgressMode::Document => {
+            Ok(Way::Intercept(target, mode))
+        }
         EgressMode::Tunnel => {
             let dialer = worker.client.dialer();
             let addresses = if dialer.proxy.is_some() {
                 None
             } else {
-                Some(dialer.resolver.resolve(&target).await.map_err(|error| respond::not_sent(error, &target.host.to_string()))?)
+                Some(
+                    dialer
+                        .resolver
+                        .resolve(&target)
+                        .await
+                        .map_err(|error| respond::not_sent(error, &target.host.to_string()))?,
+                )
             };
             Ok(Way::Tunnel(Tunnel { target, addresses }))
         }
@@ -143,17 +200,39 @@ struct Opening {
 fn open(opening: Opening, request: Request<Incoming>) {
     let tasks = opening.worker.shared.tasks.clone();
     let _owned = tasks.here("connect", async move {
-        let Opening { worker, way, login, pulse, mut record, permit } = opening;
+        let Opening {
+            worker,
+            way,
+            login,
+            pulse,
+            mut record,
+            permit,
+        } = opening;
         // an error means that the client went away before it read our answer
-        let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
-        let Ok(parts) = upgraded.downcast::<TokioIo<Pulsed<TcpStream>>>() else { return };
+        let Ok(upgraded) = hyper::upgrade::on(request).await else {
+            return;
+        };
+        let Ok(parts) = upgraded.downcast::<TokioIo<Pulsed<TcpStream>>>() else {
+            return;
+        };
         let io = Rewound::new(parts.read_buf, parts.io.into_inner());
         match way {
             Way::Intercept(target, mode) => {
                 // each request inside has a record of its own
                 record.forget();
                 let host = Arc::clone(&record.host);
-                intercept::serve(Connection { worker, target, host, mode, login, pulse }, io).await;
+                intercept::serve(
+                    Connection {
+                        worker,
+                        target,
+                        host,
+                        mode,
+                        login,
+                        pulse,
+                    },
+                    io,
+                )
+                .await;
             }
             Way::Tunnel(tunnel) => tunnel::serve(worker, tunnel, io, &pulse, record).await,
         }
@@ -162,16 +241,39 @@ fn open(opening: Opening, request: Request<Incoming>) {
 }
 
 /// A request that is no CONNECT: absolute-form to an inject host may be upgraded to TLS, everything else is refused.
-fn plain(worker: &Arc<Worker>, world: &World, pulse: &Arc<Pulse>, request: &Request<Incoming>, login: Option<TenantId>) -> Result<Connection, Failure> {
+fn plain(
+    worker: &Arc<Worker>,
+    world: &World,
+    pulse: &Arc<Pulse>,
+    request: &Request<Incoming>,
+    login: Option<TenantId>,
+) -> Result<Connection, Failure> {
     let uri = request.uri();
     let Some(authority) = uri.authority() else {
-        return Err(Failure::new(Reason::BadRequest, "This is a proxy: it serves no paths of its own.", "Set HTTPS_PROXY to this address and call https:// URLs; health and metrics are on listen.admin."));
+        return Err(Failure::new(
+            Reason::BadRequest,
+            "This is a proxy: it serves no paths of its own.",
+            "Set HTTPS_PROXY to this address and call https:// URLs; health and metrics are on listen.admin.",
+        ));
     };
-    let target = Authority::parse_with_default(authority.as_str(), 443).map_err(|error| Failure::new(Reason::BadRequest, "The request names no usable host.", error.to_string()))?;
+    let target = Authority::parse_with_default(authority.as_str(), 443).map_err(|error| {
+        Failure::new(
+            Reason::BadRequest,
+            "The request names no usable host.",
+            error.to_string(),
+        )
+    })?;
     // an http:// URL without a port means 443 once it is upgraded
     let mode = world.policy.egress(&target).map_err(Failure::from)?;
     match (world.config.listen.plaintext, mode) {
-        (Plaintext::Upgrade, EgressMode::Inject) => Ok(Connection { worker: Arc::clone(worker), host: target.host.to_string().into(), target, mode, login, pulse: Arc::clone(pulse) }),
+        (Plaintext::Upgrade, EgressMode::Inject) => Ok(Connection {
+            worker: Arc::clone(worker),
+            host: target.host.to_string().into(),
+            target,
+            mode,
+            login,
+            pulse: Arc::clone(pulse),
+        }),
         (Plaintext::Upgrade | Plaintext::Deny, _) => Err(Failure::new(
             Reason::PlaintextDenied,
             "A request in plain text is refused.",
@@ -181,11 +283,16 @@ fn plain(worker: &Arc<Worker>, world: &World, pulse: &Arc<Pulse>, request: &Requ
 }
 
 /// Serves an absolute-form request as if it had come through CONNECT.
-async fn upgraded_to_tls(connection: Connection, mut request: Request<Incoming>, mut record: Record) -> Response<AnswerBody> {
+async fn upgraded_to_tls(
+    connection: Connection,
+    mut request: Request<Incoming>,
+    mut record: Record,
+) -> Response<AnswerBody> {
     record.forget();
     if let Some(target) = request.uri().path_and_query().cloned() {
         *request.uri_mut() = target.into();
     }
-    request::serve(Arc::new(connection), request).await.unwrap_or_else(|never| match never {})
+    request::serve(Arc::new(connection), request)
+        .await
+        .unwrap_or_else(|never| match never {})
 }
-

@@ -42,7 +42,9 @@ impl Credential {
         match &self.origin {
             Origin::Access(key) => tokens.refuse(key, self.generation),
             // the RDT may have died with the access token that it was made from: both are made anew
-            Origin::Kept(resource, access) => tokens.refuse_restricted(resource, self.generation) && tokens.refuse_current(access),
+            Origin::Kept(resource, access) => {
+                tokens.refuse_restricted(resource, self.generation) && tokens.refuse_current(access)
+            }
             Origin::Once(access) => tokens.refuse_current(access),
         }
     }
@@ -61,25 +63,64 @@ pub async fn obtain(tokens: &TokenSource, authorized: &Authorized) -> Result<Cre
     let access = AccessKey::new(authorized.tenant(), kind);
     if let Some(rdt) = &route.rdt {
         match restricted(tokens, authorized, rdt, &access).await {
-            Err(failure) if !rdt.required && matches!(failure.cause, Cause::RestrictedRefused(_)) => {}
+            Err(failure)
+                if !rdt.required && matches!(failure.cause, Cause::RestrictedRefused(_)) => {}
             Err(failure) => return Err(no_token(Reason::RdtUnavailable, failure)),
             Ok(credential) => return Ok(credential),
         }
     }
-    let issued = tokens.access(&access).await.map_err(|failure| no_token(Reason::TokenUnavailable, failure))?;
-    Ok(Credential { token: issued.token, kind: access.grant.kind.as_str(), generation: issued.generation, origin: Origin::Access(access) })
+    let issued = tokens
+        .access(&access)
+        .await
+        .map_err(|failure| no_token(Reason::TokenUnavailable, failure))?;
+    Ok(Credential {
+        token: issued.token,
+        kind: access.grant.kind.as_str(),
+        generation: issued.generation,
+        origin: Origin::Access(access),
+    })
 }
 
-async fn restricted(tokens: &TokenSource, authorized: &Authorized, rdt: &Rdt, access: &AccessKey) -> Result<Credential, crate::token::TokenFailure> {
+async fn restricted(
+    tokens: &TokenSource,
+    authorized: &Authorized,
+    rdt: &Rdt,
+    access: &AccessKey,
+) -> Result<Credential, crate::token::TokenFailure> {
     let per_call = rdt.per == RdtPer::Path || authorized.is_document_of_a_report();
-    let path: Arc<str> = if per_call { authorized.target().path().into() } else { Arc::clone(&authorized.route().template) };
-    // an RDT is asked for GET, and covers HEAD as policy does
-    let method = if authorized.method() == http::Method::HEAD { http::Method::GET } else { authorized.method().clone() };
-    let resource = Resource::new(access.grant.tenant.clone(), authorized.host().clone(), method, path, rdt.data_elements.clone().into());
-    let made = |issued: Issued, origin| Credential { token: issued.token, kind: "rdt", generation: issued.generation, origin };
-    if per_call {
-        tokens.restricted_once(&resource, access).await.map(|issued| made(issued, Origin::Once(access.clone())))
+    let path: Arc<str> = if per_call {
+        authorized.target().path().into()
     } else {
-        tokens.restricted(&resource, access).await.map(|issued| made(issued, Origin::Kept(resource, access.clone())))
+        Arc::clone(&authorized.route().template)
+    };
+    // an RDT is asked for GET, and covers HEAD as policy does
+    let method = if authorized.method() == http::Method::HEAD {
+        http::Method::GET
+    } else {
+        authorized.method().clone()
+    };
+    let resource = Resource::new(
+        access.grant.tenant.clone(),
+        authorized.host().clone(),
+        method,
+        path,
+        rdt.data_elements.clone().into(),
+    );
+    let made = |issued: Issued, origin| Credential {
+        token: issued.token,
+        kind: "rdt",
+        generation: issued.generation,
+        origin,
+    };
+    if per_call {
+        tokens
+            .restricted_once(&resource, access)
+            .await
+            .map(|issued| made(issued, Origin::Once(access.clone())))
+    } else {
+        tokens
+            .restricted(&resource, access)
+            .await
+            .map(|issued| made(issued, Origin::Kept(resource, access.clone())))
     }
 }

@@ -32,14 +32,24 @@ pub struct Allowed(());
 const WATCHED_BYTES: usize = 256 << 10;
 
 /// Serves one request for a document.
-pub(super) async fn relay(connection: &Connection, world: &World, request: Request<Incoming>, record: &mut Record) -> Result<Answer, Failure> {
+pub(super) async fn relay(
+    connection: &Connection,
+    world: &World,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Answer, Failure> {
     record.path = "/…".to_owned();
     record.operation = "document".into();
     let admitted = head::admit(connection, request, world.config.listen.limits.header_bytes)?;
     let tenant = whose(connection, world, &admitted)?;
     record.tenant = Some(tenant.id.clone());
     let method_fits = matches!(admitted.method, Method::GET | Method::HEAD | Method::PUT);
-    let handed_out = connection.shared().documents.may_use(&tenant.id, &connection.target, admitted.target.as_str(), crate::telemetry::now());
+    let handed_out = connection.shared().documents.may_use(
+        &tenant.id,
+        &connection.target,
+        admitted.target.as_str(),
+        crate::telemetry::now(),
+    );
     if !(method_fits && handed_out) {
         return Err(Failure::new(
             Reason::DocumentDenied,
@@ -55,17 +65,41 @@ pub(super) async fn relay(connection: &Connection, world: &World, request: Reque
 }
 
 /// A witness for answers that may hand out a document URL: JSON, not too large, where a `document` rule exists at all.
-pub(super) fn witness(connection: &Connection, world: &World, authorized: &Authorized, received: &Received) -> Option<Box<dyn Witness>> {
+pub(super) fn witness(
+    connection: &Connection,
+    world: &World,
+    authorized: &Authorized,
+    received: &Received,
+) -> Option<Box<dyn Witness>> {
     let fields = &received.parts.headers;
-    let is_json = fields.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
-    let length: Option<usize> = fields.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-    let has_rule = world.config.egress.iter().any(|rule| rule.mode == EgressMode::Document);
-    if !(received.parts.status.is_success() && is_json && has_rule) || length.is_some_and(|length| length > WATCHED_BYTES) {
+    let is_json = fields
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+    let length: Option<usize> = fields
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse().ok());
+    let has_rule = world
+        .config
+        .egress
+        .iter()
+        .any(|rule| rule.mode == EgressMode::Document);
+    if !(received.parts.status.is_success() && is_json && has_rule)
+        || length.is_some_and(|length| length > WATCHED_BYTES)
+    {
         return None;
     }
-    let gzip = fields.get(header::CONTENT_ENCODING).is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"gzip"));
+    let gzip = fields
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"gzip"));
     let tenant = authorized.tenant().id.clone();
-    Some(Box::new(Watch { shared: Arc::clone(connection.shared()), tenant, gzip, parts: Vec::new(), bytes: 0 }))
+    Some(Box::new(Watch {
+        shared: Arc::clone(connection.shared()),
+        tenant,
+        gzip,
+        parts: Vec::new(),
+        bytes: 0,
+    }))
 }
 
 /// Remembers an answer as it streams, and learns its URLs at the end.
@@ -97,16 +131,21 @@ impl Witness for Watch {
         if !mentions_a_url(&body) {
             return;
         }
-        let Ok(json) = serde_json::from_slice(&body) else { return };
+        let Ok(json) = serde_json::from_slice(&body) else {
+            return;
+        };
         let mut found = Vec::new();
         urls(&json, &mut found);
         for url in found {
-            self.shared.documents.learn(&self.tenant, &url, crate::telemetry::now());
+            self.shared
+                .documents
+                .learn(&self.tenant, &url, crate::telemetry::now());
         }
     }
 }
 
 /// Most answers hold no URL: then nothing is parsed.
 fn mentions_a_url(body: &[u8]) -> bool {
-    body.windows(8).any(|window| window == b"https://" || window == br"https:\/")
+    body.windows(8)
+        .any(|window| window == b"https://" || window == br"https:\/")
 }

@@ -34,16 +34,19 @@ pub struct Admitted {
     pub http2: bool,
     /// The body.
     pub body: Incoming,
-    /// What the client put where a token goes, in the order of preference; never sent on.
-    pub credentials: Vec<HeaderValue>,
-    _proof: (),
+    credentials: Vec<HeaderValue>,
 }
 
 impl Admitted {
+    /// What the client put where a token goes; never sent on.
+    pub fn credentials(&self) -> impl Iterator<Item = &str> {
+        self.credentials.iter().filter_map(presented)
+    }
+
     /// Whether the client holds a token that Amazon issued.
     #[must_use]
     pub fn holds_real_token(&self) -> bool {
-        self.credentials.iter().any(|value| presented(value).is_some_and(|text| Looks::of(text).is_real()))
+        self.credentials().any(|text| Looks::of(text).is_real())
     }
 
     /// The path, without the query.
@@ -54,8 +57,7 @@ impl Admitted {
 }
 
 /// The token that a field presents: what follows `Bearer `, or the whole.
-#[must_use]
-pub fn presented(value: &HeaderValue) -> Option<&str> {
+fn presented(value: &HeaderValue) -> Option<&str> {
     let text = value.to_str().ok()?;
     Some(match text.split_at_checked(7) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer ") => token.trim(),
@@ -67,36 +69,70 @@ pub fn presented(value: &HeaderValue) -> Option<&str> {
 ///
 /// # Errors
 /// When its parts disagree, its head is too large, it has been here before, or it is no plain request for a path.
-pub fn admit(connection: &Connection, request: Request<Incoming>, header_bytes: usize) -> Result<Admitted, Failure> {
+pub fn admit(
+    connection: &Connection,
+    request: Request<Incoming>,
+    header_bytes: usize,
+) -> Result<Admitted, Failure> {
     let (parts, body) = request.into_parts();
     let http2 = parts.version == Version::HTTP_2;
     agree(connection, &parts.uri, &parts.headers, parts.version)?;
     let target = origin_form(&parts.method, &parts.uri, http2)?;
     if size(&target, &parts.headers) > header_bytes {
-        return Err(Failure::new(Reason::HeaderTooLarge, "The request head is larger than the sidecar takes.", format!("The bound is listen.limits.header_bytes, now {header_bytes} bytes.")));
+        return Err(Failure::new(
+            Reason::HeaderTooLarge,
+            "The request head is larger than the sidecar takes.",
+            format!("The bound is listen.limits.header_bytes, now {header_bytes} bytes."),
+        ));
     }
     if seen_before(&parts.headers, &connection.shared().via) {
-        return Err(Failure::new(Reason::ProxyLoop, "This request has been through this sidecar before.", "Check that upstream.connect_to, upstream.proxy and DNS do not lead back here."));
+        return Err(Failure::new(
+            Reason::ProxyLoop,
+            "This request has been through this sidecar before.",
+            "Check that upstream.connect_to, upstream.proxy and DNS do not lead back here.",
+        ));
     }
     let mut fields = parts.headers;
     let mut credentials = Vec::new();
     clean(&mut fields, &mut credentials);
     if http2 || !fields.contains_key(header::HOST) {
         // HTTP/2 has :authority instead, HTTP/1.0 may have neither (RFC 9110 section 7.2)
-        let host = parts.uri.authority().map_or_else(|| connection.host.as_bytes(), |authority| authority.as_str().as_bytes());
-        let host = HeaderValue::from_bytes(host).map_err(|_invalid| bad("The authority cannot be sent on."))?;
+        let host = parts.uri.authority().map_or_else(
+            || connection.host.as_bytes(),
+            |authority| authority.as_str().as_bytes(),
+        );
+        let host = HeaderValue::from_bytes(host)
+            .map_err(|_invalid| bad("The authority cannot be sent on."))?;
         fields.insert(header::HOST, host);
     }
-    Ok(Admitted { method: parts.method, target, fields, http2, body, credentials, _proof: () })
+    Ok(Admitted {
+        method: parts.method,
+        target,
+        fields,
+        http2,
+        body,
+        credentials,
+    })
 }
 
 fn bad(message: &str) -> Failure {
-    Failure::new(Reason::BadRequest, message, "Send a plain request for a path of the host that the connection was opened for.")
+    Failure::new(
+        Reason::BadRequest,
+        message,
+        "Send a plain request for a path of the host that the connection was opened for.",
+    )
 }
 
 /// Host, or :authority, or both, have to name the host that the connection was opened for.
-fn agree(connection: &Connection, uri: &Uri, fields: &HeaderMap, version: Version) -> Result<(), Failure> {
-    let names_target = |text: &str| Authority::parse_with_default(text, 443).is_ok_and(|named| named == connection.target);
+fn agree(
+    connection: &Connection,
+    uri: &Uri,
+    fields: &HeaderMap,
+    version: Version,
+) -> Result<(), Failure> {
+    let names_target = |text: &str| {
+        Authority::parse_with_default(text, 443).is_ok_and(|named| named == connection.target)
+    };
     let mut hosts = fields.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -106,14 +142,21 @@ fn agree(connection: &Connection, uri: &Uri, fields: &HeaderMap, version: Versio
         return Err(bad("The request has no Host field."));
     }
     let host_agrees = host.is_none_or(|host| host.to_str().is_ok_and(names_target));
-    let authority_agrees = version != Version::HTTP_2 || uri.authority().map_or(host.is_some(), |authority| names_target(authority.as_str()));
+    let authority_agrees = version != Version::HTTP_2
+        || match uri.authority() {
+            Some(authority) => names_target(authority.as_str()),
+            None => host.is_some(),
+        };
     if host_agrees && authority_agrees {
         return Ok(());
     }
     Err(Failure::new(
         Reason::NameMismatch,
         "The request names another host than its connection.",
-        format!("The connection was opened for {}; open one for each host (RFC 9110 section 7.4).", connection.target),
+        format!(
+            "The connection was opened for {}; open one for each host (RFC 9110 section 7.4).",
+            connection.target
+        ),
     ))
 }
 
@@ -123,7 +166,9 @@ fn origin_form(method: &Method, uri: &Uri, http2: bool) -> Result<PathAndQuery, 
         return Err(bad("CONNECT inside an intercepted connection is refused."));
     }
     if !http2 && (uri.scheme().is_some() || uri.authority().is_some()) {
-        return Err(bad("An absolute-form target inside an intercepted connection is refused."));
+        return Err(bad(
+            "An absolute-form target inside an intercepted connection is refused.",
+        ));
     }
     match uri.path_and_query() {
         Some(target) if target.path().starts_with('/') => Ok(target.clone()),
@@ -133,12 +178,21 @@ fn origin_form(method: &Method, uri: &Uri, http2: bool) -> Result<PathAndQuery, 
 
 fn size(target: &PathAndQuery, fields: &HeaderMap) -> usize {
     // name, colon, space, value, line end
-    fields.iter().fold(target.as_str().len(), |sum, (name, value)| sum + name.as_str().len() + value.len() + 4)
+    fields
+        .iter()
+        .fold(target.as_str().len(), |sum, (name, value)| {
+            sum + name.as_str().len() + value.len() + 4
+        })
 }
 
 fn seen_before(fields: &HeaderMap, own: &HeaderValue) -> bool {
     let own = own.as_bytes();
-    fields.get_all(header::VIA).iter().any(|value| value.as_bytes().windows(own.len()).any(|window| window == own))
+    fields.get_all(header::VIA).iter().any(|value| {
+        value
+            .as_bytes()
+            .windows(own.len())
+            .any(|window| window == own)
+    })
 }
 
 /// What becomes of a field.
@@ -157,7 +211,12 @@ fn clean(fields: &mut HeaderMap, credentials: &mut Vec<HeaderValue>) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
         .collect();
-    let trailers = fields.get_all(header::TE).iter().any(|te| te.to_str().is_ok_and(|te| te.split(',').any(|one| one.trim().eq_ignore_ascii_case("trailers"))));
+    let trailers = fields.get_all(header::TE).iter().any(|te| {
+        te.to_str().is_ok_and(|te| {
+            te.split(',')
+                .any(|one| one.trim().eq_ignore_ascii_case("trailers"))
+        })
+    });
     let mut doomed = named;
     for (name, value) in &*fields {
         match fate(name.as_str()) {
@@ -224,36 +283,66 @@ impl Outbound {
 
 /// Sets the token. The only way from an authorized request to upstream, and the only place where a token meets a header.
 #[must_use]
-pub fn inject(authorized: &Authorized, token: &AccessToken, carriers: &[InjectHeader], via: &HeaderValue) -> Outbound {
+pub fn inject(
+    authorized: &Authorized,
+    token: &AccessToken,
+    carriers: &[InjectHeader],
+    via: &HeaderValue,
+) -> Outbound {
     let mut fields = authorized.fields().clone();
     for carrier in carriers {
         match carrier {
-            InjectHeader::Authorization => fields.insert(header::AUTHORIZATION, token.expose_bearer()),
-            InjectHeader::XAmzAccessToken => fields.insert(HeaderName::from_static("x-amz-access-token"), token.expose_plain()),
+            InjectHeader::Authorization => {
+                fields.insert(header::AUTHORIZATION, token.expose_bearer())
+            }
+            InjectHeader::XAmzAccessToken => fields.insert(
+                HeaderName::from_static("x-amz-access-token"),
+                token.expose_plain(),
+            ),
         };
     }
     fields.append(header::VIA, via.clone());
-    Outbound { method: authorized.method().clone(), target: authorized.target().clone(), fields }
+    Outbound {
+        method: authorized.method().clone(),
+        target: authorized.target().clone(),
+        fields,
+    }
 }
 
 /// A presigned document request: it carries no credential at all, whoever sent it.
 #[must_use]
 pub fn without_credential(admitted: &Admitted, _allowed: &super::document::Allowed) -> Outbound {
     // a Via field could spoil a signature that covers all fields; loops cannot arise where only handed-out URLs pass
-    Outbound { method: admitted.method.clone(), target: admitted.target.clone(), fields: admitted.fields.clone() }
+    Outbound {
+        method: admitted.method.clone(),
+        target: admitted.target.clone(),
+        fields: admitted.fields.clone(),
+    }
 }
 
 /// Drops an answer's hop-by-hop fields: they end here.
 pub fn clean_answer(fields: &mut HeaderMap) {
     if let Some(connection) = fields.remove(header::CONNECTION) {
-        let named: Vec<HeaderName> = connection.to_str().unwrap_or_default().split(',').filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).collect();
+        let named: Vec<HeaderName> = connection
+            .to_str()
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            .collect();
         for name in named {
             if name != header::CONTENT_LENGTH {
                 fields.remove(name);
             }
         }
     }
-    for name in [header::TRANSFER_ENCODING, header::UPGRADE, header::TE, HeaderName::from_static("keep-alive"), header::PROXY_AUTHENTICATE, HeaderName::from_static("proxy-connection")] {
+    for name in [
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::TE,
+        HeaderName::from_static("keep-alive"),
+        header::PROXY_AUTHENTICATE,
+        HeaderName::from_static("proxy-connection"),
+    ] {
         fields.remove(name);
     }
 }
@@ -265,31 +354,64 @@ mod tests {
     fn cleaned(fields: &[(&str, &str)]) -> (Vec<String>, usize) {
         let mut map = HeaderMap::new();
         for (name, value) in fields {
-            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+            map.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
         }
         let mut credentials = Vec::new();
         clean(&mut map, &mut credentials);
-        let mut left: Vec<String> = map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        let mut left: Vec<String> = map
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
         left.sort();
         (left, credentials.len())
     }
 
     #[test]
     fn every_spelling_of_a_credential_is_dropped_and_handed_over() {
-        for name in ["Authorization", "X-Amz-Access-Token", "x_amz_access_token", "x-amz_access-token", "X-Amz-Security-Token", "x_amz_security_token"] {
-            assert_eq!(cleaned(&[(name, "Atza|x"), ("accept", "a")]), (vec!["accept: a".to_owned()], 1), "{name}");
+        for name in [
+            "Authorization",
+            "X-Amz-Access-Token",
+            "x_amz_access_token",
+            "x-amz_access-token",
+            "X-Amz-Security-Token",
+            "x_amz_security_token",
+        ] {
+            assert_eq!(
+                cleaned(&[(name, "Atza|x"), ("accept", "a")]),
+                (vec!["accept: a".to_owned()], 1),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn hop_by_hop_fields_end_here_and_so_does_what_connection_names() {
-        let (left, _) = cleaned(&[("connection", "keep-alive, x-mine"), ("x-mine", "1"), ("keep-alive", "5"), ("upgrade", "websocket"), ("proxy-connection", "close"), ("proxy_authorization", "x"), ("x-other", "2")]);
+        let (left, _) = cleaned(&[
+            ("connection", "keep-alive, x-mine"),
+            ("x-mine", "1"),
+            ("keep-alive", "5"),
+            ("upgrade", "websocket"),
+            ("proxy-connection", "close"),
+            ("proxy_authorization", "x"),
+            ("x-other", "2"),
+        ]);
         assert_eq!(left, ["x-other: 2"]);
     }
 
     #[test]
     fn connection_cannot_take_away_what_frames_the_message() {
-        assert_eq!(cleaned(&[("connection", "host, content-length"), ("host", "a"), ("content-length", "3")]).0, ["content-length: 3", "host: a"]);
+        assert_eq!(
+            cleaned(&[
+                ("connection", "host, content-length"),
+                ("host", "a"),
+                ("content-length", "3")
+            ])
+            .0,
+            ["content-length: 3", "host: a"]
+        );
     }
 
     #[test]

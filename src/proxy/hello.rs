@@ -39,7 +39,10 @@ pub async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Hello> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if bytes.len() > HELLO_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the ClientHello is too long"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the ClientHello is too long",
+            ));
         }
         let mut fresh = bytes.get(from..).unwrap_or_default();
         while !fresh.is_empty() {
@@ -47,7 +50,12 @@ pub async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Hello> {
         }
         match acceptor.accept() {
             Ok(None) => {}
-            Ok(Some(accepted)) => return Ok(Hello { sni: accepted.client_hello().server_name().map(str::to_owned), bytes: bytes.freeze() }),
+            Ok(Some(accepted)) => {
+                return Ok(Hello {
+                    sni: accepted.client_hello().server_name().map(str::to_owned),
+                    bytes: bytes.freeze(),
+                });
+            }
             Err((error, _alert)) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
         }
     }
@@ -68,7 +76,11 @@ impl<T> Rewound<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Rewound<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
             return Pin::new(&mut self.io).poll_read(cx, buffer);
         }
@@ -80,11 +92,19 @@ impl<T: AsyncRead + Unpin> AsyncRead for Rewound<T> {
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Rewound<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
     }
 

@@ -50,24 +50,40 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let Host::Name(host) = &connection.target.host else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an address cannot be intercepted: no certificate is minted for one"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "an address cannot be intercepted: no certificate is minted for one",
+        ));
     };
     let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io).await?;
     if let Some(sni) = start.client_hello().server_name()
         && HostName::parse(sni) != Ok(host.clone())
     {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the ClientHello asks for another name than the CONNECT host"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the ClientHello asks for another name than the CONNECT host",
+        ));
     }
-    let config = connection.shared().leaves.server_config(host, telemetry::now()).map_err(io::Error::other)?;
+    let config = connection
+        .shared()
+        .leaves
+        .server_config(host, telemetry::now())
+        .map_err(io::Error::other)?;
     start.into_stream(config).await
 }
 
 /// Why a handshake failed, in words for whoever runs the app. Clients that only look in (port scans) are not worth a warning.
 fn explain(connection: &Connection, error: &io::Error) {
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    let cause = error
+        .get_ref()
+        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
     let untrusted = matches!(
         cause,
-        Some(rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA | rustls::AlertDescription::BadCertificate | rustls::AlertDescription::CertificateUnknown))
+        Some(rustls::Error::AlertReceived(
+            rustls::AlertDescription::UnknownCA
+                | rustls::AlertDescription::BadCertificate
+                | rustls::AlertDescription::CertificateUnknown
+        ))
     );
     if untrusted {
         tracing::warn!(host = %connection.host, %error, "a program does not trust the sidecar's CA: point it to the CA file (`spapi-sidecar env` prints the variables, `spapi-sidecar ca show` the file)");
@@ -91,7 +107,13 @@ where
     let host = Arc::clone(&connection.host);
     let service = service_fn(move |request: Request<Incoming>| {
         let connection = Arc::clone(&connection);
-        async move { Ok::<_, Infallible>(request::serve(connection, request).await.unwrap_or_else(|never| match never {})) }
+        async move {
+            Ok::<_, Infallible>(
+                request::serve(connection, request)
+                    .await
+                    .unwrap_or_else(|never| match never {}),
+            )
+        }
     });
     let io = TokioIo::new(stream);
     let ended = if http2 {
@@ -100,7 +122,9 @@ where
             .max_concurrent_streams(STREAMS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(u32::try_from(limits.header_bytes.saturating_mul(2)).unwrap_or(u32::MAX))
+            .max_header_list_size(
+                u32::try_from(limits.header_bytes.saturating_mul(2)).unwrap_or(u32::MAX),
+            )
             .keep_alive_interval(Some(limits.idle_timeout / 3))
             .keep_alive_timeout(Duration::from_secs(20))
             .auto_date_header(false)

@@ -36,7 +36,9 @@ pub fn forbidden(body: &[u8]) -> Verdict {
         #[serde(borrow, default)]
         details: Option<std::borrow::Cow<'a, str>>,
     }
-    let Ok(Wire { errors }) = serde_json::from_slice(body) else { return Verdict::Pass };
+    let Ok(Wire { errors }) = serde_json::from_slice(body) else {
+        return Verdict::Pass;
+    };
     let says = |text: Option<&str>| text.map_or(Verdict::Pass, words);
     errors
         .iter()
@@ -53,7 +55,9 @@ fn words(text: &str) -> Verdict {
     let has = |word: &str| text.contains(word);
     if has("secret token") && has("expired") {
         Verdict::SecretLapsed
-    } else if has("access token") && (has("expired") || has("revoked") || has("malformed") || has("invalid")) {
+    } else if has("access token")
+        && (has("expired") || has("revoked") || has("malformed") || has("invalid"))
+    {
         Verdict::TokenRefused
     } else {
         Verdict::Pass
@@ -67,16 +71,34 @@ mod tests {
     #[test]
     fn only_words_about_the_access_token_count() {
         for (details, want) in [
-            ("The access token you provided has expired.", Verdict::TokenRefused),
-            ("The access token you provided is revoked, malformed or invalid.", Verdict::TokenRefused),
-            ("The LWA secret token you provided has expired.", Verdict::SecretLapsed),
-            ("Access token is missing in the request header.", Verdict::Pass),
+            (
+                "The access token you provided has expired.",
+                Verdict::TokenRefused,
+            ),
+            (
+                "The access token you provided is revoked, malformed or invalid.",
+                Verdict::TokenRefused,
+            ),
+            (
+                "The LWA secret token you provided has expired.",
+                Verdict::SecretLapsed,
+            ),
+            (
+                "Access token is missing in the request header.",
+                Verdict::Pass,
+            ),
             ("", Verdict::Pass),
-            ("The marketplaces you provided are not valid for region.", Verdict::Pass),
+            (
+                "The marketplaces you provided are not valid for region.",
+                Verdict::Pass,
+            ),
         ] {
             let body = serde_json::json!({"errors": [{"code": "Unauthorized", "message": "Access to requested resource is denied.", "details": details}]}).to_string();
             assert_eq!(forbidden(body.as_bytes()), want, "{details}");
         }
-        assert_eq!(forbidden(b"<html>the access token has expired</html>"), Verdict::Pass);
+        assert_eq!(
+            forbidden(b"<html>the access token has expired</html>"),
+            Verdict::Pass
+        );
     }
 }

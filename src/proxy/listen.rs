@@ -31,7 +31,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A listener could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {error}; choose another address in `{key}`, or stop what listens there")]
+#[error(
+    "cannot listen on {address}: {error}; choose another address in `{key}`, or stop what listens there"
+)]
 pub struct ListenError {
     address: SocketAddr,
     key: &'static str,
@@ -55,16 +57,28 @@ pub struct Sockets(Vec<(Kind, Bound)>);
 ///
 /// # Errors
 /// When an address is in use or not ours.
-pub fn bind(proxy: &[SocketAddr], transparent: &[SocketAddr], cores: usize) -> Result<(Vec<Sockets>, Vec<SocketAddr>), ListenError> {
+pub fn bind(
+    proxy: &[SocketAddr],
+    transparent: &[SocketAddr],
+    cores: usize,
+) -> Result<(Vec<Sockets>, Vec<SocketAddr>), ListenError> {
     let mut by_core: Vec<Vec<(Kind, Bound)>> = (0..cores).map(|_| Vec::new()).collect();
     let mut bound = Vec::new();
-    let wanted = proxy.iter().map(|address| (Kind::Proxy, *address)).chain(transparent.iter().map(|address| (Kind::Transparent, *address)));
+    let wanted = proxy.iter().map(|address| (Kind::Proxy, *address)).chain(
+        transparent
+            .iter()
+            .map(|address| (Kind::Transparent, *address)),
+    );
     for (kind, address) in wanted {
         let key = match kind {
             Kind::Proxy => "listen.proxy",
             Kind::Transparent => "listen.transparent",
         };
-        let failed = |error| ListenError { address, key, error };
+        let failed = |error| ListenError {
+            address,
+            key,
+            error,
+        };
         if address.port() != 0 {
             // without SO_REUSEPORT this fails where anybody listens; with it, two programs would share the port in silence
             drop(socket(address, false).map_err(failed)?);
@@ -81,7 +95,11 @@ pub fn bind(proxy: &[SocketAddr], transparent: &[SocketAddr], cores: usize) -> R
 }
 
 fn socket(address: SocketAddr, shared: bool) -> io::Result<Bound> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(shared)?;
     socket.bind(address)?;
@@ -89,8 +107,8 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Bound> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// Serves one core's sockets until the drain begins.
-pub async fn serve(worker: Arc<Worker>, sockets: Sockets) {
+/// Starts serving one core's sockets, until the drain begins. Has to be called on the core's runtime.
+pub fn serve(worker: &Arc<Worker>, sockets: Sockets) {
     for (kind, socket) in sockets.0 {
         let listener = match TcpListener::from_std(socket) {
             Ok(listener) => listener,
@@ -100,7 +118,7 @@ pub async fn serve(worker: Arc<Worker>, sockets: Sockets) {
             }
         };
         let tasks = worker.shared.tasks.clone();
-        let worker = Arc::clone(&worker);
+        let worker = Arc::clone(worker);
         let _owned = tasks.here("accept", accept(worker, kind, listener));
     }
 }
@@ -113,7 +131,9 @@ async fn accept(worker: Arc<Worker>, kind: Kind, listener: TcpListener) {
             next = next(&worker.shared.permits, &listener) => next,
             () = stopping.as_mut() => return,
         };
-        let Some((stream, permit)) = next else { continue };
+        let Some((stream, permit)) = next else {
+            continue;
+        };
         let worker = Arc::clone(&worker);
         let _owned = tasks.here("connection", async move {
             match kind {
@@ -158,7 +178,12 @@ async fn transparent(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
             return;
         }
     };
-    let mut record = Record::open(Arc::clone(&worker.shared.recorder), worker.shared.next_id(), "".into(), http::Method::CONNECT);
+    let mut record = Record::open(
+        Arc::clone(&worker.shared.recorder),
+        worker.shared.next_id(),
+        "".into(),
+        http::Method::CONNECT,
+    );
     let decided = named(&hello).and_then(|target| {
         record.host = target.host.to_string().into();
         let mode = world.policy.egress(&target).map_err(Failure::from)?;
@@ -174,17 +199,43 @@ async fn transparent(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
             let addresses = if worker.client.dialer().proxy.is_some() {
                 Ok(None)
             } else {
-                worker.client.dialer().resolver.resolve(&target).await.map(Some)
+                worker
+                    .client
+                    .dialer()
+                    .resolver
+                    .resolve(&target)
+                    .await
+                    .map(Some)
             };
             match addresses {
-                Ok(addresses) => tunnel::carry(&worker, Tunnel { target, addresses }, hello, &mut io, &pulse, &mut record).await,
-                Err(error) => drop(respond::refuse(&respond::not_sent(error, &target.host.to_string()), &mut record)),
+                Ok(addresses) => {
+                    tunnel::carry(
+                        &worker,
+                        Tunnel { target, addresses },
+                        hello,
+                        &mut io,
+                        &pulse,
+                        &mut record,
+                    )
+                    .await
+                }
+                Err(error) => drop(respond::refuse(
+                    &respond::not_sent(error, &target.host.to_string()),
+                    &mut record,
+                )),
             }
         }
         Ok((target, mode @ (EgressMode::Inject | EgressMode::Lwa | EgressMode::Document))) => {
             record.forget();
             let host = Arc::clone(&record.host);
-            let connection = Connection { worker, target, host, mode, login: None, pulse };
+            let connection = Connection {
+                worker,
+                target,
+                host,
+                mode,
+                login: None,
+                pulse,
+            };
             intercept::serve(connection, Rewound::new(hello.bytes, io)).await;
         }
     }
@@ -195,6 +246,12 @@ fn named(hello: &hello::Hello) -> Result<Authority, Failure> {
     let sni = hello.sni.as_deref().ok_or_else(|| {
         Failure::new(Reason::BadRequest, "The ClientHello names no server.", "The transparent listener takes the host from SNI; a client that sends none has to use CONNECT.")
     })?;
-    let host = Host::parse(sni).map_err(|error| Failure::new(Reason::BadRequest, "The ClientHello names no usable server.", error.to_string()))?;
+    let host = Host::parse(sni).map_err(|error| {
+        Failure::new(
+            Reason::BadRequest,
+            "The ClientHello names no usable server.",
+            error.to_string(),
+        )
+    })?;
     Ok(Authority::new(host, 443))
 }

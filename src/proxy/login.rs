@@ -39,14 +39,22 @@ impl Logins {
     /// Hashes come from `store`, read apart from the callers.
     #[must_use]
     pub fn new(store: Arc<dyn GrantStore>, tasks: Tasks) -> Self {
-        Self { store, tasks, known: Mutex::default() }
+        Self {
+            store,
+            tasks,
+            known: Mutex::default(),
+        }
     }
 
     /// The tenant that a connection's login names, if it sent one.
     ///
     /// # Errors
     /// When a login is required and missing, or sent and wrong.
-    pub async fn check(&self, world: &World, field: Option<&HeaderValue>) -> Result<Option<TenantId>, Failure> {
+    pub async fn check(
+        &self,
+        world: &World,
+        field: Option<&HeaderValue>,
+    ) -> Result<Option<TenantId>, Failure> {
         let Some(field) = field else {
             return match world.config.listen.proxy_auth {
                 ProxyAuth::Optional => Ok(None),
@@ -62,15 +70,28 @@ impl Logins {
             return Err(wrong());
         }
         let held = self.hash_of(&tenant).await.map_err(|error| {
-            Failure::new(Reason::TokenUnavailable, "The store cannot say whether this login is right.", "store: the login's hash could not be read; try again.")
-                .retry_after(2)
-                .caused_by(error)
+            Failure::new(
+                Reason::TokenUnavailable,
+                "The store cannot say whether this login is right.",
+                "store: the login's hash could not be read; try again.",
+            )
+            .retry_after(2)
+            .caused_by(error)
         })?;
-        if held.is_some_and(|held| held.matches(&key)) { Ok(Some(tenant)) } else { Err(wrong()) }
+        if held.is_some_and(|held| held.matches(&key)) {
+            Ok(Some(tenant))
+        } else {
+            Err(wrong())
+        }
     }
 
     async fn hash_of(&self, tenant: &TenantId) -> Result<Option<ProxyKeyHash>, StoreError> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned();
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(tenant)
+            .cloned();
         if let Some((since, hash)) = known
             && since.elapsed() < BELIEVED
         {
@@ -79,10 +100,19 @@ impl Logins {
         let (store, owner) = (Arc::clone(&self.store), tenant.clone());
         let read = self.tasks.control("proxy-key", async move {
             let record = store.read(&RecordKey::ProxyKey(owner.clone())).await?;
-            record.map(|record| ProxyKeyHash::from_record(&owner, &record)).transpose()
+            record
+                .map(|record| ProxyKeyHash::from_record(&owner, &record))
+                .transpose()
         });
-        let hash = read.await.unwrap_or_else(|_aborted| Err(StoreError::Timeout("the look-up was interrupted".to_owned())))?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), (Instant::now(), hash.clone()));
+        let hash = read.await.unwrap_or_else(|_aborted| {
+            Err(StoreError::Timeout(
+                "the look-up was interrupted".to_owned(),
+            ))
+        })?;
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(tenant.clone(), (Instant::now(), hash.clone()));
         Ok(hash)
     }
 }
@@ -101,7 +131,11 @@ fn parse(field: &HeaderValue) -> Option<(TenantId, ProxyKey)> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok()?);
+    let decoded = Zeroizing::new(
+        base64::engine::general_purpose::STANDARD
+            .decode(encoded.trim())
+            .ok()?,
+    );
     let text = std::str::from_utf8(&decoded).ok()?;
     let (tenant, key) = text.split_once(':')?;
     Some((TenantId::parse(tenant).ok()?, ProxyKey::new(key.to_owned())))
@@ -114,10 +148,25 @@ mod tests {
     #[test]
     fn only_a_whole_basic_login_is_read() {
         let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-        let read = |value: String| parse(&HeaderValue::from_str(&value).unwrap()).map(|(tenant, key)| format!("{tenant} {}", key.expose()));
-        assert_eq!(read(format!("Basic {}", encode("acme:k:1"))), Some("acme k:1".to_owned()));
-        assert_eq!(read(format!("bAsIc {}", encode("acme:"))), Some("acme ".to_owned()));
-        for bad in ["Basic".to_owned(), "Basic !!!".to_owned(), format!("Bearer {}", encode("acme:k")), format!("Basic {}", encode("acme")), format!("Basic {}", encode("AC ME:k"))] {
+        let read = |value: String| {
+            parse(&HeaderValue::from_str(&value).unwrap())
+                .map(|(tenant, key)| format!("{tenant} {}", key.expose()))
+        };
+        assert_eq!(
+            read(format!("Basic {}", encode("acme:k:1"))),
+            Some("acme k:1".to_owned())
+        );
+        assert_eq!(
+            read(format!("bAsIc {}", encode("acme:"))),
+            Some("acme ".to_owned())
+        );
+        for bad in [
+            "Basic".to_owned(),
+            "Basic !!!".to_owned(),
+            format!("Bearer {}", encode("acme:k")),
+            format!("Basic {}", encode("acme")),
+            format!("Basic {}", encode("AC ME:k")),
+        ] {
             assert_eq!(read(bad.clone()), None, "{bad}");
         }
     }

@@ -61,10 +61,17 @@ impl World {
     pub fn new(config: Config) -> Self {
         let policy = Policy::compile(&config);
         let tenants = match &config.tenants {
-            Tenants::Listed(tenants) => tenants.iter().map(|tenant| (tenant.id.clone(), Arc::clone(tenant))).collect(),
+            Tenants::Listed(tenants) => tenants
+                .iter()
+                .map(|tenant| (tenant.id.clone(), Arc::clone(tenant)))
+                .collect(),
             Tenants::FromStore => HashMap::new(),
         };
-        Self { config, policy, tenants }
+        Self {
+            config,
+            policy,
+            tenants,
+        }
     }
 }
 
@@ -104,7 +111,10 @@ impl Shared {
     pub fn next_id(&self) -> RequestId {
         let n = self.ids.fetch_add(1, Ordering::Relaxed);
         // an odd factor permutes the 64-bit numbers: ids look unrelated and never repeat
-        RequestId(self.first_id.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+        RequestId(
+            self.first_id
+                .wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+        )
     }
 }
 

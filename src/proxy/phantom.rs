@@ -44,21 +44,43 @@ pub fn is_tokens_call(admitted: &Admitted) -> bool {
 }
 
 /// Answers a token request.
-pub(super) async fn token_endpoint(connection: &Connection, world: &World, request: Request<Incoming>, record: &mut Record) -> Result<Answer, Failure> {
+pub(super) async fn token_endpoint(
+    connection: &Connection,
+    world: &World,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Answer, Failure> {
     let token_path = world.config.lwa.token_url.path();
-    let shown = if request.uri().path() == token_path { Some(token_path) } else { None };
+    let shown = if request.uri().path() == token_path {
+        Some(token_path)
+    } else {
+        None
+    };
     record.path = redact::path(shown, request.uri().path()).into_owned();
     let admitted = head::admit(connection, request, world.config.listen.limits.header_bytes)?;
     if admitted.method != Method::POST || admitted.path() != token_path {
-        return Err(Failure::new(Reason::RouteDenied, "Nothing but the token endpoint is answered on this host.", format!("POST {token_path} is answered here; every other call to it stays inside.")));
+        return Err(Failure::new(
+            Reason::RouteDenied,
+            "Nothing but the token endpoint is answered on this host.",
+            format!("POST {token_path} is answered here; every other call to it stays inside."),
+        ));
     }
     record.operation = "token".into();
     let key = key(connection)?;
     let json = is_json(&admitted.fields);
     let body = whole(admitted.body, record).await?;
-    let asked = if json { Asked::from_json(&body) } else { Asked::from_form(&body) };
-    let named = asked.refresh_token.as_deref().and_then(|text| named_by(key, text, connection));
-    let tenant = named.or_else(|| connection.login.clone()).or_else(|| world.config.default_tenant.clone());
+    let asked = if json {
+        Asked::from_json(&body)
+    } else {
+        Asked::from_form(&body)
+    };
+    let named = asked
+        .refresh_token
+        .as_deref()
+        .and_then(|text| named_by(key, text, connection));
+    let tenant = named
+        .or_else(|| connection.login.clone())
+        .or_else(|| world.config.default_tenant.clone());
     record.tenant.clone_from(&tenant);
     record.outcome = Outcome::Answered;
     Ok(Answer::Local(vend(key, &asked, tenant.as_ref())))
@@ -66,8 +88,16 @@ pub(super) async fn token_endpoint(connection: &Connection, world: &World, reque
 
 /// The tenant that a refresh token names, if it is one of ours.
 fn named_by(key: &PhantomKey, text: &str, connection: &Connection) -> Option<TenantId> {
-    if Looks::of(text).is_real() && !connection.shared().real_token_seen.swap(true, Ordering::Relaxed) {
-        tracing::warn!(alert = "app_holds_real_token", "a program sent a refresh token that Amazon issued to the token endpoint; it was dropped. Take real credentials away from programs behind the sidecar");
+    if Looks::of(text).is_real()
+        && !connection
+            .shared()
+            .real_token_seen
+            .swap(true, Ordering::Relaxed)
+    {
+        tracing::warn!(
+            alert = "app_holds_real_token",
+            "a program sent a refresh token that Amazon issued to the token endpoint; it was dropped. Take real credentials away from programs behind the sidecar"
+        );
     }
     match key.read(text) {
         Reading::Genuine(_, id) => Some(id),
@@ -85,39 +115,79 @@ fn vend(key: &PhantomKey, asked: &Asked, tenant: Option<&TenantId>) -> Local {
         match (&asked.scope, asked.grantless) {
             (Some(scope), true) => object.insert("scope".to_owned(), redact::text(scope).into()),
             // LWA gives the same refresh token back; a real one is replaced by a phantom, so that it goes no further
-            _ => object.insert("refresh_token".to_owned(), asked.returned(key, tenant).into()),
+            _ => object.insert(
+                "refresh_token".to_owned(),
+                asked.returned(key, tenant).into(),
+            ),
         };
     }
     let mut fields = HeaderMap::new();
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json;charset=UTF-8"),
+    );
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     fields.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    Local { status: StatusCode::OK, fields, body: answer.to_string().into() }
+    Local {
+        status: StatusCode::OK,
+        fields,
+        body: answer.to_string().into(),
+    }
 }
 
 /// Answers createRestrictedDataToken.
-pub(super) async fn tokens_api(connection: &Connection, world: &World, tenant: &Tenant, admitted: Admitted, record: &mut Record) -> Result<Local, Failure> {
+pub(super) async fn tokens_api(
+    connection: &Connection,
+    world: &World,
+    tenant: &Tenant,
+    admitted: Admitted,
+    record: &mut Record,
+) -> Result<Local, Failure> {
     record.operation = "createRestrictedDataToken".into();
     let key = key(connection)?;
     let body = whole(admitted.body, record).await?;
-    let asked: Resources = serde_json::from_slice(&body).map_err(|_quotes_the_body| malformed("The body is not a request for a restricted data token."))?;
+    let asked: Resources = serde_json::from_slice(&body).map_err(|_quotes_the_body| {
+        malformed("The body is not a request for a restricted data token.")
+    })?;
     if asked.restricted_resources.is_empty() || asked.restricted_resources.len() > MOST_RESOURCES {
-        return Err(malformed("A request for a restricted data token names 1 to 50 resources."));
+        return Err(malformed(
+            "A request for a restricted data token names 1 to 50 resources.",
+        ));
     }
     for resource in &asked.restricted_resources {
-        let method = Method::from_bytes(resource.method.as_bytes()).map_err(|_invalid| malformed("A restricted resource names no method."))?;
-        let elements: Vec<&str> = resource.data_elements.iter().flatten().map(String::as_str).collect();
-        world.policy.restricted_resource(tenant, &method, &resource.path, &elements).map_err(|refusal| Failure::new(refusal.reason, refusal.message, refusal.details))?;
+        let method = Method::from_bytes(resource.method.as_bytes())
+            .map_err(|_invalid| malformed("A restricted resource names no method."))?;
+        let elements: Vec<&str> = resource
+            .data_elements
+            .iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        world
+            .policy
+            .restricted_resource(tenant, &method, &resource.path, &elements)
+            .map_err(|refusal| Failure::new(refusal.reason, refusal.message, refusal.details))?;
     }
     record.outcome = Outcome::Answered;
     let answer = serde_json::json!({ "restrictedDataToken": key.mint(Kind::Restricted, Some(&tenant.id), rand::random()), "expiresIn": LIFE });
     let mut fields = HeaderMap::new();
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(Local { status: StatusCode::OK, fields, body: answer.to_string().into() })
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    Ok(Local {
+        status: StatusCode::OK,
+        fields,
+        body: answer.to_string().into(),
+    })
 }
 
 fn malformed(message: &str) -> Failure {
-    Failure::new(Reason::BadRequest, message, "The shape is {\"restrictedResources\":[{\"method\":\"GET\",\"path\":\"/orders/v0/orders/{orderId}\",\"dataElements\":[\"buyerInfo\"]}]}.")
+    Failure::new(
+        Reason::BadRequest,
+        message,
+        "The shape is {\"restrictedResources\":[{\"method\":\"GET\",\"path\":\"/orders/v0/orders/{orderId}\",\"dataElements\":[\"buyerInfo\"]}]}.",
+    )
 }
 
 fn key(connection: &Connection) -> Result<&PhantomKey, Failure> {
@@ -127,13 +197,29 @@ fn key(connection: &Connection) -> Result<&PhantomKey, Failure> {
 }
 
 fn is_json(fields: &HeaderMap) -> bool {
-    fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| value.to_ascii_lowercase().contains("json"))
+    fields
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.to_ascii_lowercase().contains("json"))
 }
 
 async fn whole(body: Incoming, record: &Record) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let collected = Limited::new(body, BODY_BYTES).collect().await.map_err(|error| Failure::new(Reason::BadRequest, "The body of a token request is too large or was cut off.", "A token request is a few kilobytes.").caused_by(error))?;
+    let collected = Limited::new(body, BODY_BYTES)
+        .collect()
+        .await
+        .map_err(|error| {
+            Failure::new(
+                Reason::BadRequest,
+                "The body of a token request is too large or was cut off.",
+                "A token request is a few kilobytes.",
+            )
+            .caused_by(error)
+        })?;
     let bytes: Bytes = collected.to_bytes();
-    record.bytes.inward.fetch_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    record.bytes.inward.fetch_add(
+        u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        Ordering::Relaxed,
+    );
     Ok(Zeroizing::new(bytes.to_vec()))
 }
 
@@ -153,7 +239,14 @@ impl Asked {
             scope: Option<String>,
             refresh_token: Option<Zeroizing<String>>,
         }
-        serde_json::from_slice::<Wire>(body).map_or_else(|_not_json| Self::from_form(body), |wire| Self { grantless: wire.grant_type.as_deref() == Some("client_credentials"), scope: wire.scope, refresh_token: wire.refresh_token })
+        serde_json::from_slice::<Wire>(body).map_or_else(
+            |_not_json| Self::from_form(body),
+            |wire| Self {
+                grantless: wire.grant_type.as_deref() == Some("client_credentials"),
+                scope: wire.scope,
+                refresh_token: wire.refresh_token,
+            },
+        )
     }
 
     /// Reads a form; a raw `|` is data to it.
@@ -199,16 +292,28 @@ mod tests {
     #[test]
     fn forms_with_a_raw_bar_and_json_are_read_alike() {
         for asked in [
-            Asked::from_form(b"grant_type=refresh_token&refresh_token=Atzr|x&client_id=c&client_secret=s"),
+            Asked::from_form(
+                b"grant_type=refresh_token&refresh_token=Atzr|x&client_id=c&client_secret=s",
+            ),
             Asked::from_form(b"refresh_token=Atzr%7Cx&grant_type=refresh_token"),
-            Asked::from_json(br#"{"grant_type":"refresh_token","refresh_token":"Atzr|x","client_secret":"s"}"#),
+            Asked::from_json(
+                br#"{"grant_type":"refresh_token","refresh_token":"Atzr|x","client_secret":"s"}"#,
+            ),
         ] {
-            assert_eq!(asked.refresh_token.as_deref().map(String::as_str), Some("Atzr|x"));
+            assert_eq!(
+                asked.refresh_token.as_deref().map(String::as_str),
+                Some("Atzr|x")
+            );
             assert!(!asked.grantless);
         }
-        let grantless = Asked::from_form(b"grant_type=client_credentials&scope=sellingpartnerapi::notifications");
+        let grantless = Asked::from_form(
+            b"grant_type=client_credentials&scope=sellingpartnerapi::notifications",
+        );
         assert!(grantless.grantless);
-        assert_eq!(grantless.scope.as_deref(), Some("sellingpartnerapi::notifications"));
+        assert_eq!(
+            grantless.scope.as_deref(),
+            Some("sellingpartnerapi::notifications")
+        );
     }
 
     #[test]
@@ -216,6 +321,9 @@ mod tests {
         let key = PhantomKey::new(&Zeroizing::new([1; 32]));
         let answer = vend(&key, &Asked::from_form(b"refresh_token=Atzr|canary"), None);
         let text = String::from_utf8(answer.body.to_vec()).unwrap();
-        assert!(!text.contains("canary") && text.contains("spx-r-"), "{text}");
+        assert!(
+            !text.contains("canary") && text.contains("spx-r-"),
+            "{text}"
+        );
     }
 }

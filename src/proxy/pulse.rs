@@ -38,7 +38,16 @@ impl Pulse {
     /// A clock that begins with a head in progress: whoever connects has to say something.
     #[must_use]
     pub fn new(idle: Duration, head: Duration) -> Arc<Self> {
-        Arc::new(Self { born: Instant::now(), idle, head, last: AtomicU64::new(0), head_since: AtomicU64::new(1), heads: AtomicBool::new(true), serving: AtomicU32::new(0), held: AtomicU32::new(0) })
+        Arc::new(Self {
+            born: Instant::now(),
+            idle,
+            head,
+            last: AtomicU64::new(0),
+            head_since: AtomicU64::new(1),
+            heads: AtomicBool::new(true),
+            serving: AtomicU32::new(0),
+            held: AtomicU32::new(0),
+        })
     }
 
     /// A request has begun: its head is complete.
@@ -74,7 +83,11 @@ impl Pulse {
     fn beat(&self, was_read: bool) {
         let now = self.now();
         self.last.store(now, Ordering::Relaxed);
-        if was_read && self.serving.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 && self.heads.load(Ordering::Relaxed) {
+        if was_read
+            && self.serving.load(Ordering::Relaxed) == 0
+            && self.head_since.load(Ordering::Relaxed) == 0
+            && self.heads.load(Ordering::Relaxed)
+        {
             self.head_since.store(now + 1, Ordering::Relaxed);
         }
     }
@@ -125,7 +138,11 @@ pub struct Pulsed<T> {
 impl<T> Pulsed<T> {
     /// Wraps a connection.
     pub const fn new(io: T, pulse: Arc<Pulse>) -> Self {
-        Self { io, pulse, timer: None }
+        Self {
+            io,
+            pulse,
+            timer: None,
+        }
     }
 
     /// Its clock.
@@ -136,7 +153,9 @@ impl<T> Pulsed<T> {
     /// Fails when the connection's time is up; else arranges to be woken when it may be.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let deadline = self.pulse.deadline();
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if timer.deadline() > deadline {
             // a head has begun: its bound comes before that of silence
             timer.as_mut().reset(deadline);
@@ -144,14 +163,22 @@ impl<T> Pulsed<T> {
         while timer.as_mut().poll(cx).is_ready() {
             let deadline = self.pulse.deadline();
             if deadline <= Instant::now() {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the client was silent for too long"));
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the client was silent for too long",
+                ));
             }
             timer.as_mut().reset(deadline);
         }
         Ok(())
     }
 
-    fn seen<V>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<V>>, was_read: bool) -> Poll<io::Result<V>> {
+    fn seen<V>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: Poll<io::Result<V>>,
+        was_read: bool,
+    ) -> Poll<io::Result<V>> {
         match poll {
             Poll::Ready(ready) => {
                 self.pulse.beat(was_read);
@@ -166,19 +193,31 @@ impl<T> Pulsed<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Pulsed<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.io).poll_read(cx, buffer);
         self.seen(cx, poll, true)
     }
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Pulsed<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.seen(cx, poll, false)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
         self.seen(cx, poll, false)
     }

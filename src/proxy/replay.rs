@@ -65,7 +65,18 @@ impl Source {
         let hint = incoming.size_hint();
         // a length that cannot fit is known at once: then nothing is kept at all
         let too_large = hint.lower() > u64::try_from(limit).unwrap_or(u64::MAX);
-        let kept = Kept { incoming, frames: Vec::new(), trailers: None, bytes: 0, limit, too_large, ended: false, turn: 0, hint, counted };
+        let kept = Kept {
+            incoming,
+            frames: Vec::new(),
+            trailers: None,
+            bytes: 0,
+            limit,
+            too_large,
+            ended: false,
+            turn: 0,
+            hint,
+            counted,
+        };
         Self(Some(Arc::new(Mutex::new(kept))))
     }
 
@@ -79,14 +90,24 @@ impl Source {
     #[must_use]
     pub fn again(&self) -> Option<Replay> {
         let Some(source) = &self.0 else {
-            return Some(Replay { source: None, turn: 0, next: 0, trailers_given: false });
+            return Some(Replay {
+                source: None,
+                turn: 0,
+                next: 0,
+                trailers_given: false,
+            });
         };
         let mut kept = lock(source);
         if kept.turn > 0 && kept.too_large {
             return None;
         }
         kept.turn += 1;
-        Some(Replay { source: Some(Arc::clone(source)), turn: kept.turn, next: 0, trailers_given: false })
+        Some(Replay {
+            source: Some(Arc::clone(source)),
+            turn: kept.turn,
+            next: 0,
+            trailers_given: false,
+        })
     }
 
     /// Whether [`Source::again`] would give the whole body once more.
@@ -102,7 +123,10 @@ fn lock(source: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
 
 impl Kept {
     fn keep(&mut self, data: &Bytes) {
-        self.counted.inward.fetch_add(u64::try_from(data.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.counted.inward.fetch_add(
+            u64::try_from(data.len()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
         if self.too_large {
             return;
         }
@@ -120,8 +144,13 @@ impl Body for Replay {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(source) = self.source.clone() else { return Poll::Ready(None) };
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(source) = self.source.clone() else {
+            return Poll::Ready(None);
+        };
         let mut kept = lock(&source);
         if kept.turn != self.turn {
             return Poll::Ready(Some(Err(BodyError::Superseded)));
@@ -132,7 +161,11 @@ impl Body for Replay {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         if kept.ended {
-            let trailers = if self.trailers_given { None } else { kept.trailers.clone() };
+            let trailers = if self.trailers_given {
+                None
+            } else {
+                kept.trailers.clone()
+            };
             self.trailers_given = true;
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
         }
@@ -161,6 +194,9 @@ impl Body for Replay {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.source.as_ref().map_or_else(|| SizeHint::with_exact(0), |source| lock(source).hint.clone())
+        self.source.as_ref().map_or_else(
+            || SizeHint::with_exact(0),
+            |source| lock(source).hint,
+        )
     }
 }

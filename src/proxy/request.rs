@@ -110,21 +110,37 @@ pub(super) enum Answer {
 ///
 /// # Errors
 /// None.
-pub async fn serve(connection: Arc<Connection>, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
+pub async fn serve(
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Infallible> {
     let serving = connection.pulse.serve();
     let shared = connection.shared();
-    let mut record = Record::open(Arc::clone(&shared.recorder), shared.next_id(), Arc::clone(&connection.host), request.method().clone());
+    let mut record = Record::open(
+        Arc::clone(&shared.recorder),
+        shared.next_id(),
+        Arc::clone(&connection.host),
+        request.method().clone(),
+    );
     let world = shared.world.load_full();
     let answer = match connection.mode {
         EgressMode::Inject => walk(&connection, &world, request, &mut record).await,
         EgressMode::Lwa => phantom::token_endpoint(&connection, &world, request, &mut record).await,
         EgressMode::Document => document::relay(&connection, &world, request, &mut record).await,
-        EgressMode::Tunnel => Err(Failure::new(Reason::BadRequest, "A tunnel serves no requests.", "This is a defect of the sidecar.")),
+        EgressMode::Tunnel => Err(Failure::new(
+            Reason::BadRequest,
+            "A tunnel serves no requests.",
+            "This is a defect of the sidecar.",
+        )),
     };
     Ok(complete(answer, record, serving))
 }
 
-fn complete(answer: Result<Answer, Failure>, mut record: Record, serving: Serving) -> Response<AnswerBody> {
+fn complete(
+    answer: Result<Answer, Failure>,
+    mut record: Record,
+    serving: Serving,
+) -> Response<AnswerBody> {
     match answer {
         Ok(Answer::Upstream(received, witness)) => returned(received, witness, record, serving),
         Ok(Answer::Local(local)) => respond::local(local, record, Some(serving)),
@@ -136,30 +152,61 @@ fn complete(answer: Result<Answer, Failure>, mut record: Record, serving: Servin
 }
 
 /// Return: the head is cleaned, the body streams, its last byte closes the record.
-fn returned(received: Received, witness: Option<Box<dyn Witness>>, mut record: Record, serving: Serving) -> Response<AnswerBody> {
-    let Received { mut parts, ahead, rest } = received;
+fn returned(
+    received: Received,
+    witness: Option<Box<dyn Witness>>,
+    mut record: Record,
+    serving: Serving,
+) -> Response<AnswerBody> {
+    let Received {
+        mut parts,
+        ahead,
+        rest,
+    } = received;
     head::clean_answer(&mut parts.headers);
     record.status = parts.status.as_u16();
-    record.amzn_request_id = parts.headers.get("x-amzn-requestid").and_then(|id| id.to_str().ok()).map(|id| redact::text(id));
+    record.amzn_request_id = parts
+        .headers
+        .get("x-amzn-requestid")
+        .and_then(|id| id.to_str().ok())
+        .filter(|id| is_plain_id(id))
+        .map(str::to_owned);
     if record.outcome == Outcome::Cancelled {
         record.outcome = Outcome::Forwarded;
     }
     record.head_is_ready();
     respond::stamp(&mut parts.headers, record.id);
     // the version is the connection's own
-    let mut response = Response::new(AnswerBody::new(Content::Upstream { ahead, rest }, witness, record, Some(serving)));
+    let mut response = Response::new(AnswerBody::new(
+        Content::Upstream { ahead, rest },
+        witness,
+        record,
+        Some(serving),
+    ));
     *response.status_mut() = parts.status;
     *response.headers_mut() = parts.headers;
     response
 }
 
-async fn walk(connection: &Connection, world: &World, request: Request<Incoming>, record: &mut Record) -> Result<Answer, Failure> {
+/// Amazon's request ids are hexadecimal digits and hyphens; anything else is not taken into the log.
+fn is_plain_id(id: &str) -> bool {
+    id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+async fn walk(
+    connection: &Connection,
+    world: &World,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Answer, Failure> {
     note_target(record, world, &request);
     let admitted = head::admit(connection, request, world.config.listen.limits.header_bytes)?;
     let tenant = whose(connection, world, &admitted)?;
     record.tenant = Some(tenant.id.clone());
     if phantom::is_tokens_call(&admitted) {
-        return phantom::tokens_api(connection, world, &tenant, admitted, record).await.map(Answer::Local);
+        return phantom::tokens_api(connection, world, &tenant, admitted, record)
+            .await
+            .map(Answer::Local);
     }
     let authorized = authorize(connection, world, tenant, admitted, record)?;
     let received = attempts(connection, world, &authorized, record).await?;
@@ -170,7 +217,14 @@ async fn walk(connection: &Connection, world: &World, request: Request<Incoming>
 /// Puts into the record what may be shown of a target before any route is known.
 fn note_target(record: &mut Record, world: &World, request: &Request<Incoming>) {
     record.path = shown_path(world, None, request.uri().path());
-    record.query_keys = request.uri().query().map(redact::query_keys).unwrap_or_default().into_iter().map(str::to_owned).collect();
+    record.query_keys = request
+        .uri()
+        .query()
+        .map(redact::query_keys)
+        .unwrap_or_default()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
 }
 
 /// A path as telemetry may show it.
@@ -183,7 +237,11 @@ fn shown_path(world: &World, template: Option<&str>, raw: &str) -> String {
 }
 
 /// Whose request: the proxy login, else the phantom, else the default; two that disagree are refused.
-pub(super) fn whose(connection: &Connection, world: &World, admitted: &Admitted) -> Result<Arc<Tenant>, Failure> {
+pub(super) fn whose(
+    connection: &Connection,
+    world: &World,
+    admitted: &Admitted,
+) -> Result<Arc<Tenant>, Failure> {
     let shared = connection.shared();
     if admitted.holds_real_token() && !shared.real_token_seen.swap(true, Ordering::Relaxed) {
         tracing::warn!(alert = "app_holds_real_token", host = %connection.host, "a program sent a token that Amazon issued; it was dropped. Take real credentials away from programs behind the sidecar");
@@ -199,17 +257,30 @@ pub(super) fn whose(connection: &Connection, world: &World, admitted: &Admitted)
             Failure::new(Reason::TenantUnknown, "Nothing says whose request this is.", "Use a proxy login (HTTPS_PROXY=http://TENANT:KEY@…) or a phantom refresh token (`spapi-sidecar tenant phantom TENANT`), or set default_tenant.")
         })?,
     };
-    world.tenants.get(&id).map(Arc::clone).ok_or_else(|| unknown(&id))
+    world
+        .tenants
+        .get(&id)
+        .map(Arc::clone)
+        .ok_or_else(|| unknown(&id))
 }
 
 fn unknown(id: &TenantId) -> Failure {
-    Failure::new(Reason::TenantUnknown, format!("Tenant {id} is not configured."), "Add it to `tenants`, or use the placeholder of one that is there.")
+    Failure::new(
+        Reason::TenantUnknown,
+        format!("Tenant {id} is not configured."),
+        "Add it to `tenants`, or use the placeholder of one that is there.",
+    )
 }
 
-fn named_by_phantom(connection: &Connection, admitted: &Admitted) -> Result<Option<TenantId>, Failure> {
-    let Some(key) = connection.shared().phantoms.get() else { return Ok(None) };
+fn named_by_phantom(
+    connection: &Connection,
+    admitted: &Admitted,
+) -> Result<Option<TenantId>, Failure> {
+    let Some(key) = connection.shared().phantoms.get() else {
+        return Ok(None);
+    };
     let mut named = None;
-    for text in admitted.credentials.iter().filter_map(head::presented) {
+    for text in admitted.credentials() {
         match key.read(text) {
             Reading::Foreign => {}
             Reading::Genuine(_, id) => named = Some(id),
@@ -217,7 +288,11 @@ fn named_by_phantom(connection: &Connection, admitted: &Admitted) -> Result<Opti
                 // vended to a caller whom nothing named; the default tenant would have been named
             }
             Reading::Forged => {
-                return Err(Failure::new(Reason::TenantUnknown, "The phantom token was not made with this sidecar's key.", "It was altered, or another store made it; `spapi-sidecar tenant phantom TENANT` makes a new one."));
+                return Err(Failure::new(
+                    Reason::TenantUnknown,
+                    "The phantom token was not made with this sidecar's key.",
+                    "It was altered, or another store made it; `spapi-sidecar tenant phantom TENANT` makes a new one.",
+                ));
             }
         }
     }
@@ -225,8 +300,20 @@ fn named_by_phantom(connection: &Connection, admitted: &Admitted) -> Result<Opti
 }
 
 /// Authorize: policy on method, path, tenant and host.
-fn authorize(connection: &Connection, world: &World, tenant: Arc<Tenant>, admitted: Admitted, record: &mut Record) -> Result<Authorized, Failure> {
-    let ask = Ask { tenant: &tenant, host: &connection.target.host, method: &admitted.method, path: admitted.target.path(), query: admitted.target.query() };
+fn authorize(
+    connection: &Connection,
+    world: &World,
+    tenant: Arc<Tenant>,
+    admitted: Admitted,
+    record: &mut Record,
+) -> Result<Authorized, Failure> {
+    let ask = Ask {
+        tenant: &tenant,
+        host: &connection.target.host,
+        method: &admitted.method,
+        path: admitted.target.path(),
+        query: admitted.target.query(),
+    };
     let route = match world.policy.route(&ask) {
         Verdict::Allow(route) => route,
         Verdict::WouldRefuse(route, refusal) => {
@@ -234,16 +321,40 @@ fn authorize(connection: &Connection, world: &World, tenant: Arc<Tenant>, admitt
             record.reason = Some(refusal.reason);
             route
         }
-        Verdict::Refuse(refusal) => return Err(Failure::new(refusal.reason, refusal.message, refusal.details)),
+        Verdict::Refuse(refusal) => {
+            return Err(Failure::new(
+                refusal.reason,
+                refusal.message,
+                refusal.details,
+            ));
+        }
     };
     record.operation = Arc::clone(&route.operation);
     record.path = shown_path(world, Some(&route.template), admitted.target.path());
-    let body = Source::new(admitted.body, world.config.listen.limits.replay_body, Arc::clone(&record.bytes));
-    Ok(Authorized { method: admitted.method, target: admitted.target, fields: admitted.fields, http2: admitted.http2, body, host: connection.target.clone(), tenant, route })
+    let body = Source::new(
+        admitted.body,
+        world.config.listen.limits.replay_body,
+        Arc::clone(&record.bytes),
+    );
+    Ok(Authorized {
+        method: admitted.method,
+        target: admitted.target,
+        fields: admitted.fields,
+        http2: admitted.http2,
+        body,
+        host: connection.target.clone(),
+        tenant,
+        route,
+    })
 }
 
 /// Credential, inject, send: once, and again where that is known to help.
-async fn attempts(connection: &Connection, world: &World, authorized: &Authorized, record: &mut Record) -> Result<Received, Failure> {
+async fn attempts(
+    connection: &Connection,
+    world: &World,
+    authorized: &Authorized,
+    record: &mut Record,
+) -> Result<Received, Failure> {
     let shared = connection.shared();
     let mut retry = Retry::new(world.config.throttle);
     loop {
@@ -253,9 +364,24 @@ async fn attempts(connection: &Connection, world: &World, authorized: &Authorize
         };
         record.token_kind = Some(credential.kind);
         record.attempts += 1;
-        let outbound = head::inject(authorized, &credential.token, &world.config.inject, &shared.via);
-        let received = send::send(connection, &outbound, authorized.body(), authorized.http2(), record).await?;
-        match retry.judge(received, authorized, &credential, shared, record).await? {
+        let outbound = head::inject(
+            authorized,
+            &credential.token,
+            &world.config.inject,
+            &shared.via,
+        );
+        let received = send::send(
+            connection,
+            &outbound,
+            authorized.body(),
+            authorized.http2(),
+            record,
+        )
+        .await?;
+        match retry
+            .judge(received, authorized, &credential, shared, record)
+            .await?
+        {
             send::Next::Return(received) => return Ok(*received),
             send::Next::Again => {}
             send::Next::After(pause) => {
@@ -266,4 +392,3 @@ async fn attempts(connection: &Connection, world: &World, authorized: &Authorize
         }
     }
 }
-

@@ -42,11 +42,17 @@ pub const fn status(reason: Reason) -> StatusCode {
         | Reason::RdtDenied
         | Reason::TokenRefused
         | Reason::TenantKilled => StatusCode::FORBIDDEN,
-        Reason::ProxyAuthRequired | Reason::ProxyAuthFailed => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        Reason::ProxyAuthRequired | Reason::ProxyAuthFailed => {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        }
         Reason::NameMismatch => StatusCode::MISDIRECTED_REQUEST,
         Reason::PathAmbiguous | Reason::BadRequest => StatusCode::BAD_REQUEST,
         Reason::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        Reason::TenantQuarantined | Reason::TokenUnavailable | Reason::RdtUnavailable | Reason::Overloaded | Reason::AuditUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::TenantQuarantined
+        | Reason::TokenUnavailable
+        | Reason::RdtUnavailable
+        | Reason::Overloaded
+        | Reason::AuditUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         Reason::UpstreamUnreachable | Reason::UpstreamTls => StatusCode::BAD_GATEWAY,
         Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         Reason::Throttled => StatusCode::TOO_MANY_REQUESTS,
@@ -105,7 +111,11 @@ pub struct Local {
 pub fn refuse(failure: &Failure, record: &mut Record) -> Local {
     let status = status(failure.reason);
     record.reason = Some(failure.reason);
-    record.outcome = if is_refusal(failure.reason) { Outcome::Refused } else { Outcome::Failed };
+    record.outcome = if is_refusal(failure.reason) {
+        Outcome::Refused
+    } else {
+        Outcome::Failed
+    };
     if let Some(source) = &failure.source {
         tracing::warn!(request_id = %record.id, reason = failure.reason.code(), error = &**source as &(dyn std::error::Error + 'static), "{}", failure.message);
     }
@@ -116,15 +126,29 @@ pub fn refuse(failure: &Failure, record: &mut Record) -> Local {
         fields.insert(header::RETRY_AFTER, seconds.into());
     }
     if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-        fields.insert(header::PROXY_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="spapi-sidecar", charset="UTF-8""#));
+        fields.insert(
+            header::PROXY_AUTHENTICATE,
+            HeaderValue::from_static(r#"Basic realm="spapi-sidecar", charset="UTF-8""#),
+        );
     }
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     let body = serde_json::json!({ "errors": [{ "code": failure.reason.code(), "message": failure.message, "details": failure.details }] });
-    Local { status, fields, body: body.to_string().into() }
+    Local {
+        status,
+        fields,
+        body: body.to_string().into(),
+    }
 }
 
 fn proxy_status(reason: Reason) -> HeaderValue {
-    let text = format!(r#"spapi-sidecar; error={}; details="{}""#, reason.proxy_status(), reason.code());
+    let text = format!(
+        r#"spapi-sidecar; error={}; details="{}""#,
+        reason.proxy_status(),
+        reason.code()
+    );
     HeaderValue::from_str(&text).expect("both parts are constants of visible ASCII")
 }
 
@@ -141,7 +165,12 @@ pub fn local(answer: Local, mut record: Record, serving: Option<Serving>) -> Res
     record.head_is_ready();
     let mut fields = answer.fields;
     stamp(&mut fields, record.id);
-    let body = AnswerBody::new(Content::Local(Some(answer.body).filter(|body| !body.is_empty())), None, record, serving);
+    let body = AnswerBody::new(
+        Content::Local(Some(answer.body).filter(|body| !body.is_empty())),
+        None,
+        record,
+        serving,
+    );
     let mut response = Response::new(body);
     *response.status_mut() = answer.status;
     *response.headers_mut() = fields;
@@ -165,11 +194,18 @@ pub fn no_token(reason: Reason, failure: TokenFailure) -> Failure {
         | Cause::AccessRefused
         | Cause::Interrupted => failure.cause.to_string(),
     };
-    let message = match reason {
-        Reason::RdtUnavailable => "No restricted data token can be had now, and the call needs one.",
-        _ => "No usable token can be had for this tenant now; nothing was sent.",
+    let message = if reason == Reason::RdtUnavailable {
+        "No restricted data token can be had now, and the call needs one."
+    } else {
+        "No usable token can be had for this tenant now; nothing was sent."
     };
-    Failure::new(reason, message, format!("{what}. To do: {}", failure.cause.remedy())).retry_after(seconds).caused_by(failure)
+    Failure::new(
+        reason,
+        message,
+        format!("{what}. To do: {}", failure.cause.remedy()),
+    )
+    .retry_after(seconds)
+    .caused_by(failure)
 }
 
 const fn store_words(error: &StoreError) -> &'static str {
@@ -225,13 +261,41 @@ mod tests {
     #[test]
     fn every_reason_has_the_status_of_the_contract() {
         for (code, want) in [
-            ("egress_denied", 403), ("port_denied", 403), ("address_denied", 403), ("document_denied", 403), ("proxy_loop", 403), ("tenant_killed", 403),
-            ("proxy_auth_required", 407), ("proxy_auth_failed", 407), ("tenant_quarantined", 503), ("tenant_unknown", 403), ("tenant_mismatch", 403),
-            ("token_unavailable", 503), ("name_mismatch", 421), ("rdt_unavailable", 503), ("plaintext_denied", 403), ("upstream_unreachable", 502), ("upstream_tls", 502),
-            ("path_ambiguous", 400), ("bad_request", 400), ("upstream_timeout", 504), ("route_denied", 403), ("scope_denied", 403), ("region_denied", 403),
-            ("marketplace_denied", 403), ("rdt_denied", 403), ("throttled", 429), ("header_too_large", 431), ("overloaded", 503), ("token_refused", 403), ("audit_unavailable", 503),
+            ("egress_denied", 403),
+            ("port_denied", 403),
+            ("address_denied", 403),
+            ("document_denied", 403),
+            ("proxy_loop", 403),
+            ("tenant_killed", 403),
+            ("proxy_auth_required", 407),
+            ("proxy_auth_failed", 407),
+            ("tenant_quarantined", 503),
+            ("tenant_unknown", 403),
+            ("tenant_mismatch", 403),
+            ("token_unavailable", 503),
+            ("name_mismatch", 421),
+            ("rdt_unavailable", 503),
+            ("plaintext_denied", 403),
+            ("upstream_unreachable", 502),
+            ("upstream_tls", 502),
+            ("path_ambiguous", 400),
+            ("bad_request", 400),
+            ("upstream_timeout", 504),
+            ("route_denied", 403),
+            ("scope_denied", 403),
+            ("region_denied", 403),
+            ("marketplace_denied", 403),
+            ("rdt_denied", 403),
+            ("throttled", 429),
+            ("header_too_large", 431),
+            ("overloaded", 503),
+            ("token_refused", 403),
+            ("audit_unavailable", 503),
         ] {
-            let reason = Reason::ALL.iter().find(|reason| reason.code() == code).unwrap();
+            let reason = Reason::ALL
+                .iter()
+                .find(|reason| reason.code() == code)
+                .unwrap();
             assert_eq!(status(*reason).as_u16(), want, "{code}");
         }
         assert_eq!(Reason::ALL.len(), 30);

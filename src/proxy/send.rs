@@ -40,15 +40,37 @@ pub struct Received {
 ///
 /// # Errors
 /// When there is no answer.
-pub async fn send(connection: &Connection, outbound: &Outbound, body: &Source, http2: bool, record: &mut Record) -> Result<Received, Failure> {
+pub async fn send(
+    connection: &Connection,
+    outbound: &Outbound,
+    body: &Source,
+    http2: bool,
+    record: &mut Record,
+) -> Result<Received, Failure> {
     let _held = connection.pulse.hold();
     let progress = std::sync::Arc::clone(&record.bytes);
-    let manner = Manner { http2, repeatable: outbound.is_safe() && body.is_empty(), progress: &progress.inward };
+    let manner = Manner {
+        http2,
+        repeatable: outbound.is_safe() && body.is_empty(),
+        progress: &progress.inward,
+    };
     let from = Instant::now();
-    let sent = connection.worker.client.send(&connection.target, manner, || body.again().map(|body| outbound.request(body))).await;
+    let sent = connection
+        .worker
+        .client
+        .send(&connection.target, manner, || {
+            body.again().map(|body| outbound.request(body))
+        })
+        .await;
     record.upstream += from.elapsed();
-    let (parts, rest) = sent.map_err(|error| respond::not_sent(error, &connection.host))?.into_parts();
-    Ok(Received { parts, ahead: Vec::new(), rest })
+    let (parts, rest) = sent
+        .map_err(|error| respond::not_sent(error, &connection.host))?
+        .into_parts();
+    Ok(Received {
+        parts,
+        ahead: Vec::new(),
+        rest,
+    })
 }
 
 /// What to do with an answer.
@@ -77,14 +99,33 @@ impl Retry {
     /// Starts with nothing spent.
     #[must_use]
     pub const fn new(throttle: Throttle) -> Self {
-        Self { throttle, waited: Duration::ZERO, throttled: 0, token_replaced: false }
+        Self {
+            throttle,
+            waited: Duration::ZERO,
+            throttled: 0,
+            token_replaced: false,
+        }
     }
 
-    pub(super) async fn judge(&mut self, mut received: Received, authorized: &Authorized, credential: &Credential, shared: &Shared, record: &mut Record) -> Result<Next, Failure> {
+    pub(super) async fn judge(
+        &mut self,
+        mut received: Received,
+        authorized: &Authorized,
+        credential: &Credential,
+        shared: &Shared,
+        record: &mut Record,
+    ) -> Result<Next, Failure> {
         match received.parts.status {
-            StatusCode::UNAUTHORIZED => self.replace(received, authorized, credential, shared, record),
-            StatusCode::FORBIDDEN => match read_ahead(&mut received).await.map_err(|error| respond::not_sent(SendError::Broken(error), &record.host))? {
-                Verdict::TokenRefused => self.replace(received, authorized, credential, shared, record),
+            StatusCode::UNAUTHORIZED => {
+                self.replace(received, authorized, credential, shared, record)
+            }
+            StatusCode::FORBIDDEN => match read_ahead(&mut received)
+                .await
+                .map_err(|error| respond::not_sent(SendError::Broken(error), &record.host))?
+            {
+                Verdict::TokenRefused => {
+                    self.replace(received, authorized, credential, shared, record)
+                }
                 Verdict::SecretLapsed => {
                     tracing::error!(alert = "client_secret_due", tenant = %authorized.tenant().id, app = %authorized.tenant().app, "Amazon says that the app's client secret has lapsed: rotate it, and store it with `spapi-sidecar app put`");
                     Ok(Next::Return(Box::new(received)))
@@ -97,7 +138,14 @@ impl Retry {
     }
 
     /// A refused token is dropped, and the request repeated with another one, once.
-    fn replace(&mut self, received: Received, authorized: &Authorized, credential: &Credential, shared: &Shared, record: &Record) -> Result<Next, Failure> {
+    fn replace(
+        &mut self,
+        received: Received,
+        authorized: &Authorized,
+        credential: &Credential,
+        shared: &Shared,
+        record: &Record,
+    ) -> Result<Next, Failure> {
         let fresh_may_help = credential.refused(&shared.tokens);
         let said = crate::redact::text(&String::from_utf8_lossy(&received.ahead.concat()));
         tracing::warn!(request_id = %record.id, tenant = %authorized.tenant().id, operation = %authorized.route().operation, status = received.parts.status.as_u16(), kind = credential.kind, said, "Amazon refused a token");
@@ -110,7 +158,11 @@ impl Retry {
         } else {
             "The request body was too large to be kept for a replay (listen.limits.replay_body): send the request again, it will go out with a new token."
         };
-        Err(Failure::new(Reason::TokenRefused, "Amazon does not accept the credential that the sidecar holds for this tenant.", details))
+        Err(Failure::new(
+            Reason::TokenRefused,
+            "Amazon does not accept the credential that the sidecar holds for this tenant.",
+            details,
+        ))
     }
 
     /// Full jitter between nothing and a doubling bound; `Retry-After` and the learned rate set a floor.
@@ -120,7 +172,9 @@ impl Retry {
             return Next::Return(Box::new(received));
         }
         let bound = FIRST_BACKOFF.saturating_mul(1 << self.throttled.min(10));
-        let pause = bound.mul_f64(rand::random::<f64>()).max(floor(&received.parts));
+        let pause = bound
+            .mul_f64(rand::random::<f64>())
+            .max(floor(&received.parts));
         if self.waited + pause > self.throttle.max_wait {
             return Next::Return(Box::new(received));
         }
@@ -132,7 +186,14 @@ impl Retry {
 
 /// The shortest pause that an answer asks for.
 fn floor(parts: &Parts) -> Duration {
-    let number = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).and_then(|text| text.trim().parse::<f64>().ok()).filter(|number| number.is_finite() && *number > 0.0);
+    let number = |name: &str| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.trim().parse::<f64>().ok())
+            .filter(|number| number.is_finite() && *number > 0.0)
+    };
     let asked = number(header::RETRY_AFTER.as_str()).unwrap_or(0.0);
     let rate = number("x-amzn-ratelimit-limit").map_or(0.0, |rate| 1.0 / rate);
     Duration::from_secs_f64(asked.max(rate).clamp(0.05, 3600.0))
@@ -142,14 +203,21 @@ fn floor(parts: &Parts) -> Duration {
 async fn read_ahead(received: &mut Received) -> Result<Verdict, hyper::Error> {
     let mut bytes = 0;
     while bytes < READ_AHEAD {
-        let Some(frame) = received.rest.frame().await.transpose()? else { break };
+        let Some(frame) = received.rest.frame().await.transpose()? else {
+            break;
+        };
         if let Ok(data) = frame.into_data() {
             bytes += data.len();
             received.ahead.push(data);
         }
     }
     let body = received.ahead.concat();
-    if received.parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"gzip")) {
+    if received
+        .parts
+        .headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"gzip"))
+    {
         return Ok(judge::forbidden(&inflate(&body)));
     }
     Ok(judge::forbidden(&body))
@@ -161,6 +229,8 @@ pub(super) fn inflate(body: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     let bound = u64::try_from(READ_AHEAD).unwrap_or(u64::MAX) * 8;
     // a body that does not inflate is judged by what did
-    let _partly = flate2::read::GzDecoder::new(body).take(bound).read_to_end(&mut plain);
+    let _partly = flate2::read::GzDecoder::new(body)
+        .take(bound)
+        .read_to_end(&mut plain);
     plain
 }

@@ -33,8 +33,13 @@ pub struct Tunnel {
 }
 
 /// Reads the ClientHello and carries the tunnel.
-pub async fn serve<T>(worker: Arc<Worker>, tunnel: Tunnel, mut io: T, pulse: &Pulse, mut record: Record)
-where
+pub async fn serve<T>(
+    worker: Arc<Worker>,
+    tunnel: Tunnel,
+    mut io: T,
+    pulse: &Pulse,
+    mut record: Record,
+) where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let hello = match hello::read(&mut io).await {
@@ -46,12 +51,21 @@ where
 }
 
 /// Carries a tunnel whose ClientHello was read already.
-pub async fn carry<T>(worker: &Worker, tunnel: Tunnel, hello: hello::Hello, io: &mut T, pulse: &Pulse, record: &mut Record)
-where
+pub async fn carry<T>(
+    worker: &Worker,
+    tunnel: Tunnel,
+    hello: hello::Hello,
+    io: &mut T,
+    pulse: &Pulse,
+    record: &mut Record,
+) where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
     if !asks_for(&hello, &tunnel.target) {
-        let other = io::Error::new(io::ErrorKind::InvalidData, "the ClientHello asks for another name than the CONNECT host");
+        let other = io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the ClientHello asks for another name than the CONNECT host",
+        );
         return note(record, Reason::NameMismatch, &other);
     }
     let dialer = worker.client.dialer();
@@ -61,7 +75,13 @@ where
     };
     let upstream = match dialled {
         Ok(upstream) => upstream,
-        Err(error) => return note(record, Reason::UpstreamUnreachable, &io::Error::other(error)),
+        Err(error) => {
+            return note(
+                record,
+                Reason::UpstreamUnreachable,
+                &io::Error::other(error),
+            );
+        }
     };
     pulse.no_heads();
     match copy(io, upstream, hello, record).await {
@@ -76,20 +96,32 @@ where
 /// SNI has to be the host; a client that names an IP literal sends none (RFC 6066 section 3).
 fn asks_for(hello: &hello::Hello, target: &Authority) -> bool {
     match (&target.host, hello.sni.as_deref()) {
-        (Host::Name(name), Some(sni)) => crate::name::HostName::parse(sni).is_ok_and(|sni| sni == *name),
+        (Host::Name(name), Some(sni)) => {
+            crate::name::HostName::parse(sni).is_ok_and(|sni| sni == *name)
+        }
         (Host::Ip(_), None) => true,
         (Host::Name(_), None) | (Host::Ip(_), Some(_)) => false,
     }
 }
 
-async fn copy<T>(io: &mut T, mut upstream: TcpStream, hello: hello::Hello, record: &Record) -> io::Result<()>
+async fn copy<T>(
+    io: &mut T,
+    mut upstream: TcpStream,
+    hello: hello::Hello,
+    record: &Record,
+) -> io::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
     upstream.write_all(&hello.bytes).await?;
-    record.bytes.inward.fetch_add(count(hello.bytes.len()), Ordering::Relaxed);
+    record
+        .bytes
+        .inward
+        .fetch_add(count(hello.bytes.len()), Ordering::Relaxed);
     drop(hello);
-    let (inward, outward) = tokio::io::copy_bidirectional_with_sizes(io, &mut upstream, BUFFER_BYTES, BUFFER_BYTES).await?;
+    let (inward, outward) =
+        tokio::io::copy_bidirectional_with_sizes(io, &mut upstream, BUFFER_BYTES, BUFFER_BYTES)
+            .await?;
     record.bytes.inward.fetch_add(inward, Ordering::Relaxed);
     record.bytes.outward.fetch_add(outward, Ordering::Relaxed);
     Ok(())
@@ -101,7 +133,10 @@ fn count(bytes: usize) -> u64 {
 
 fn note(record: &mut Record, reason: Reason, error: &io::Error) {
     record.reason = Some(reason);
-    record.outcome = if reason == Reason::NameMismatch { Outcome::Refused } else { Outcome::Failed };
+    record.outcome = if reason == Reason::NameMismatch {
+        Outcome::Refused
+    } else {
+        Outcome::Failed
+    };
     tracing::info!(request_id = %record.id, host = %record.host, reason = reason.code(), %error, "a tunnel ended");
 }
-

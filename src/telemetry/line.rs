@@ -25,7 +25,11 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
         self.sink.line(|line| {
             // writing to a Vec cannot fail
             let _infallible = if self.pretty {
-                let rest: String = fields.rest.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+                let rest: String = fields
+                    .rest
+                    .iter()
+                    .map(|(name, value)| format!(" {name}={value}"))
+                    .collect();
                 write!(line, "{ts} {level:>5} {}{rest}", fields.message)
             } else {
                 let mut object = serde_json::Map::new();
@@ -50,7 +54,9 @@ struct Fields {
 impl Fields {
     fn keep(&mut self, field: &Field, value: serde_json::Value) {
         if field.name() == "message" {
-            self.message = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            self.message = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
         } else {
             self.rest.insert(field.name().to_owned(), value);
         }

@@ -26,9 +26,16 @@ pub fn start(config: &Telemetry, wanted: Option<&str>, sink: &Sink) {
         LogLevel::Trace => tracing::Level::TRACE,
     });
     let filter = tracing_subscriber::filter::filter_fn(move |metadata| is_wanted(metadata, level));
-    let lines = line::Lines { sink: sink.clone(), pretty: config.log_format == LogFormat::Pretty, release: config.release.as_str().into() };
+    let lines = line::Lines {
+        sink: sink.clone(),
+        pretty: config.log_format == LogFormat::Pretty,
+        release: config.release.as_str().into(),
+    };
     // a second start in one process (tests) keeps the first subscriber
-    let _already_started = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    let _already_started = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init();
 }
 
 /// Our own events at the level asked for; foreign ones from WARN up, except for the two crates that report every expected
@@ -38,18 +45,26 @@ fn is_wanted(metadata: &tracing::Metadata<'_>, level: tracing::Level) -> bool {
     if target.starts_with("spapi_sidecar") {
         return *metadata.level() <= level;
     }
-    *metadata.level() <= tracing::Level::WARN.min(level) && !target.starts_with("vaultrs") && !target.starts_with("rustify")
+    *metadata.level() <= tracing::Level::WARN.min(level)
+        && !target.starts_with("vaultrs")
+        && !target.starts_with("rustify")
 }
 
 /// The most verbose level named anywhere in a `RUST_LOG` directive list.
 fn level_of(directives: &str) -> Option<tracing::Level> {
-    directives.split(',').filter_map(|directive| directive.rsplit('=').next()?.trim().parse().ok()).max()
+    directives
+        .split(',')
+        .filter_map(|directive| directive.rsplit('=').next()?.trim().parse().ok())
+        .max()
 }
 
 /// The wall clock, for lines and records.
 #[must_use]
 pub fn now() -> std::time::SystemTime {
-    #[expect(clippy::disallowed_methods, reason = "telemetry is where wall-clock time is read")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "telemetry is where wall-clock time is read"
+    )]
     std::time::SystemTime::now()
 }
 

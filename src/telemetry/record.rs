@@ -124,7 +124,12 @@ pub struct Record {
 impl Record {
     /// Opens the record of a request.
     #[must_use]
-    pub fn open(recorder: Arc<Recorder>, id: RequestId, host: Arc<str>, method: http::Method) -> Self {
+    pub fn open(
+        recorder: Arc<Recorder>,
+        id: RequestId,
+        host: Arc<str>,
+        method: http::Method,
+    ) -> Self {
         Self {
             recorder,
             opened: Instant::now(),
@@ -162,19 +167,33 @@ impl Record {
     /// Time spent here: until the head was ready, without the waits for upstream and pacing.
     #[must_use]
     pub fn overhead(&self) -> Duration {
-        self.head_ready.unwrap_or_else(|| self.opened.elapsed()).saturating_sub(self.upstream).saturating_sub(self.paced)
+        self.head_ready
+            .unwrap_or_else(|| self.opened.elapsed())
+            .saturating_sub(self.upstream)
+            .saturating_sub(self.paced)
     }
 
     fn write(&self, line: &mut Vec<u8>) {
         let ts = humantime::format_rfc3339_micros(super::now());
-        let level = if matches!(self.outcome, Outcome::Failed) { "warn" } else { "info" };
+        let level = if matches!(self.outcome, Outcome::Failed) {
+            "warn"
+        } else {
+            "info"
+        };
         // writing to a Vec cannot fail
-        let _infallible = write!(line, r#"{{"ts":"{ts}","level":"{level}","request_id":"{}","tenant":"#, self.id);
+        let _infallible = write!(
+            line,
+            r#"{{"ts":"{ts}","level":"{level}","request_id":"{}","tenant":"#,
+            self.id
+        );
         text(line, self.tenant.as_ref().map(TenantId::as_str));
         line.extend_from_slice(br#","host":"#);
         text(line, Some(&self.host));
         line.extend_from_slice(br#","operation":"#);
-        text(line, Some(&*self.operation).filter(|operation| !operation.is_empty()));
+        text(
+            line,
+            Some(&*self.operation).filter(|operation| !operation.is_empty()),
+        );
         line.extend_from_slice(br#","method":"#);
         text(line, Some(self.method.as_str()));
         line.extend_from_slice(br#","path":"#);
@@ -186,7 +205,12 @@ impl Record {
             }
             text(line, Some(key));
         }
-        let _infallible = write!(line, r#"],"status":{},"outcome":"{}","reason":"#, self.status, self.outcome.as_str());
+        let _infallible = write!(
+            line,
+            r#"],"status":{},"outcome":"{}","reason":"#,
+            self.status,
+            self.outcome.as_str()
+        );
         text(line, self.reason.map(Reason::code));
         line.extend_from_slice(br#","token_kind":"#);
         text(line, self.token_kind);

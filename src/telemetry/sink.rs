@@ -34,9 +34,16 @@ impl Sink {
     /// Starts a writer thread over `output`.
     #[must_use]
     pub fn new(output: impl Write + Send + 'static) -> Self {
-        let shared = Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), written: Condvar::new(), lost: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            written: Condvar::new(),
+            lost: AtomicU64::new(0),
+        });
         let theirs = Arc::clone(&shared);
-        let started = std::thread::Builder::new().name("log".to_owned()).spawn(move || theirs.write_out(output));
+        let started = std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || theirs.write_out(output));
         if started.is_err() {
             // no thread, no log: lines are counted as lost once the backlog is full
             shared.lost.fetch_add(1, Ordering::Relaxed);
@@ -75,7 +82,9 @@ impl Sink {
         let _late = self
             .0
             .written
-            .wait_timeout_while(state, Duration::from_secs(2), |state| state.writing || !state.waiting.is_empty())
+            .wait_timeout_while(state, Duration::from_secs(2), |state| {
+                state.writing || !state.waiting.is_empty()
+            })
             .map(drop);
     }
 
@@ -96,7 +105,10 @@ impl Shared {
             while state.waiting.is_empty() {
                 state.idle = true;
                 state.hurry = false;
-                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .wake
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
             state.idle = false;
             if !state.hurry {
@@ -117,7 +129,9 @@ impl Shared {
 
 impl std::fmt::Debug for Sink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sink").field("lost", &self.lost()).finish_non_exhaustive()
+        f.debug_struct("Sink")
+            .field("lost", &self.lost())
+            .finish_non_exhaustive()
     }
 }
 

@@ -70,14 +70,25 @@ impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
     /// `name` is the name of the tasks that exchange.
     #[must_use]
     pub fn new(name: &'static str, fetch: Arc<dyn Fetch<K>>, tasks: Tasks) -> Self {
-        let tokens = Cache::builder().max_capacity(MOST_TOKENS).time_to_idle(IDLE).build();
-        Self { name, tokens, fetch, desk: Arc::default(), tasks }
+        let tokens = Cache::builder()
+            .max_capacity(MOST_TOKENS)
+            .time_to_idle(IDLE)
+            .build();
+        Self {
+            name,
+            tokens,
+            fetch,
+            desk: Arc::default(),
+            tasks,
+        }
     }
 
     /// The token in memory, if it may be used.
     #[must_use]
     pub fn peek(&self, key: &K) -> Option<Issued> {
-        self.tokens.get(key).filter(|issued| issued.life.state(Instant::now()) != State::Expired)
+        self.tokens
+            .get(key)
+            .filter(|issued| issued.life.state(Instant::now()) != State::Expired)
     }
 
     /// A token that may be used now.
@@ -104,21 +115,33 @@ impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
 
     /// Drops the token of this generation; says whether a new exchange makes sense.
     pub fn refuse(&self, key: &K, generation: u64) -> bool {
-        let Some(held) = self.tokens.get(key) else { return true };
+        let Some(held) = self.tokens.get(key) else {
+            return true;
+        };
         if held.generation != generation {
             return true;
         }
         if held.forced && held.issued.elapsed() < BREAKER {
             return false;
         }
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().forced = true;
+        self.desk
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(key.clone())
+            .or_default()
+            .forced = true;
         self.tokens.invalidate(key);
         true
     }
 
     /// Forgets that the last attempt failed.
     pub fn forget_failure(&self, key: &K) {
-        if let Some(desk) = self.desk.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+        if let Some(desk) = self
+            .desk
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_mut(key)
+        {
             desk.failure = None;
         }
     }
@@ -133,7 +156,10 @@ impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
         if let Some((failure, until)) = &desk.failure {
             let now = Instant::now();
             if now < *until {
-                return Err(TokenFailure { cause: failure.cause.clone(), retry_in: *until - now });
+                return Err(TokenFailure {
+                    cause: failure.cause.clone(),
+                    retry_in: *until - now,
+                });
             }
         }
         let flight = self.depart(key.clone(), std::mem::take(&mut desk.forced));
@@ -144,22 +170,34 @@ impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
     /// Starts an exchange as a task of its own.
     fn depart(&self, key: K, forced: bool) -> Flight {
         let (done, landed) = oneshot::channel();
-        let (fetch, tokens, desks) = (Arc::clone(&self.fetch), self.tokens.clone(), Arc::clone(&self.desk));
+        let (fetch, tokens, desks) = (
+            Arc::clone(&self.fetch),
+            self.tokens.clone(),
+            Arc::clone(&self.desk),
+        );
         let _detached = self.tasks.control(self.name, async move {
             let arrival = Arrival { key, tokens, desks };
             let result = fetch.fetch(&arrival.key, forced).await;
             // the receiver is gone when nobody waits, as when a token is renewed ahead
             let _nobody_waits = done.send(arrival.land(result));
         });
-        let interrupted = |_gone| Err(TokenFailure { cause: Cause::Interrupted, retry_in: FIRST_PAUSE });
-        let waiting: BoxFuture<'static, _> = Box::pin(async move { landed.await.unwrap_or_else(interrupted) });
+        let interrupted = |_gone| {
+            Err(TokenFailure {
+                cause: Cause::Interrupted,
+                retry_in: FIRST_PAUSE,
+            })
+        };
+        let waiting: BoxFuture<'static, _> =
+            Box::pin(async move { landed.await.unwrap_or_else(interrupted) });
         waiting.shared()
     }
 }
 
 impl<K> fmt::Debug for TokenCache<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCache").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("TokenCache")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -184,7 +222,10 @@ impl<K: Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> Arrival<K> {
             Err(cause) => {
                 let pause = pause_after(desk.failures);
                 desk.failures = desk.failures.saturating_add(1);
-                let failure = TokenFailure { cause, retry_in: pause };
+                let failure = TokenFailure {
+                    cause,
+                    retry_in: pause,
+                };
                 tracing::warn!(key = ?self.key, cause = failure.cause.as_str(), error = %failure.cause, failures = desk.failures, retry_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "no token");
                 desk.failure = Some((failure.clone(), Instant::now() + pause));
                 Err(failure)
@@ -207,13 +248,18 @@ impl<K: Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> Drop for Arrival
 
 /// Doubling from [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], less up to a quarter so that a fleet does not march in step.
 fn pause_after(failures: u32) -> Duration {
-    let full = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
+    let full = FIRST_PAUSE
+        .saturating_mul(1 << failures.min(10))
+        .min(LONGEST_PAUSE);
     full.mul_f64(1.0 - 0.25 * rand::random::<f64>())
 }
 
 /// A failure outside the cache's bookkeeping.
 pub(super) const fn first_failure(cause: Cause) -> TokenFailure {
-    TokenFailure { cause, retry_in: FIRST_PAUSE }
+    TokenFailure {
+        cause,
+        retry_in: FIRST_PAUSE,
+    }
 }
 
 /// The next generation number of this process.
@@ -262,7 +308,11 @@ mod tests {
 
     fn cache() -> (Arc<Endpoint>, Arc<TokenCache<u8>>) {
         let endpoint = Arc::new(Endpoint::default());
-        let cache = TokenCache::new("exchange", Arc::clone(&endpoint) as Arc<dyn Fetch<u8>>, Tasks::new(Handle::current()));
+        let cache = TokenCache::new(
+            "exchange",
+            Arc::clone(&endpoint) as Arc<dyn Fetch<u8>>,
+            Tasks::new(Handle::current()),
+        );
         (endpoint, Arc::new(cache))
     }
 
@@ -275,7 +325,8 @@ mod tests {
         let (endpoint, cache) = cache();
         let mut callers = tokio::task::JoinSet::new();
         let first = Arc::clone(&cache);
-        let first = callers.spawn(async move { first.usable(&1).await.map(|issued| issued.generation) });
+        let first =
+            callers.spawn(async move { first.usable(&1).await.map(|issued| issued.generation) });
         tokio::task::yield_now().await;
         for _ in 0..99 {
             let cache = Arc::clone(&cache);
@@ -330,10 +381,19 @@ mod tests {
         let (endpoint, cache) = cache();
         let first = cache.usable(&1).await.unwrap();
         assert!(cache.refuse(&1, first.generation));
-        assert!(cache.refuse(&1, first.generation), "a late refusal of a generation that is gone costs nothing");
+        assert!(
+            cache.refuse(&1, first.generation),
+            "a late refusal of a generation that is gone costs nothing"
+        );
         let second = cache.usable(&1).await.unwrap();
-        assert!(!cache.refuse(&1, second.generation), "a fresh replacement that is refused is no reason for another exchange");
-        assert_eq!(cache.usable(&1).await.unwrap().generation, second.generation);
+        assert!(
+            !cache.refuse(&1, second.generation),
+            "a fresh replacement that is refused is no reason for another exchange"
+        );
+        assert_eq!(
+            cache.usable(&1).await.unwrap().generation,
+            second.generation
+        );
         assert_eq!(calls(&endpoint), 2);
     }
 

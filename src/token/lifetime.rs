@@ -43,14 +43,23 @@ impl Life {
     ///
     /// # Errors
     /// When `expires_in` is absurd.
-    pub fn parse(asked: Instant, expires_in: u64, refresh_at: f64, skew: Duration, jitter: f64) -> Result<Self, AbsurdLife> {
+    pub fn parse(
+        asked: Instant,
+        expires_in: u64,
+        refresh_at: f64,
+        skew: Duration,
+        jitter: f64,
+    ) -> Result<Self, AbsurdLife> {
         let life = Duration::from_secs(expires_in);
         if life.is_zero() || life > LONGEST {
             return Err(AbsurdLife(expires_in));
         }
         let usable = life - skew.min(life / 10);
         let share = (refresh_at + jitter * 0.1).clamp(0.0, 1.0);
-        Ok(Self { due: asked + usable.mul_f64(share), end: asked + usable })
+        Ok(Self {
+            due: asked + usable.mul_f64(share),
+            end: asked + usable,
+        })
     }
 
     /// What the token is now.
@@ -74,8 +83,19 @@ mod tests {
     fn a_life_has_a_fresh_part_a_due_part_and_an_end() {
         let born = Instant::now();
         let life = Life::parse(born, 3600, 0.5, Duration::from_secs(30), 0.0).unwrap();
-        for (after, want) in [(0, State::Fresh), (1784, State::Fresh), (1785, State::Due), (3569, State::Due), (3570, State::Expired), (9999, State::Expired)] {
-            assert_eq!(life.state(born + Duration::from_secs(after)), want, "after {after} s");
+        for (after, want) in [
+            (0, State::Fresh),
+            (1784, State::Fresh),
+            (1785, State::Due),
+            (3569, State::Due),
+            (3570, State::Expired),
+            (9999, State::Expired),
+        ] {
+            assert_eq!(
+                life.state(born + Duration::from_secs(after)),
+                want,
+                "after {after} s"
+            );
         }
     }
 
@@ -85,13 +105,19 @@ mod tests {
         let life = Life::parse(born, 1, 0.5, Duration::from_secs(30), 1.0).unwrap();
         assert_eq!(life.state(born + Duration::from_millis(100)), State::Fresh);
         assert_eq!(life.state(born + Duration::from_millis(600)), State::Due);
-        assert_eq!(life.state(born + Duration::from_millis(900)), State::Expired);
+        assert_eq!(
+            life.state(born + Duration::from_millis(900)),
+            State::Expired
+        );
     }
 
     #[test]
     fn an_absurd_life_is_refused() {
         for absurd in [0, 86_401, u64::MAX] {
-            assert_eq!(Life::parse(Instant::now(), absurd, 0.5, Duration::ZERO, 0.0), Err(AbsurdLife(absurd)));
+            assert_eq!(
+                Life::parse(Instant::now(), absurd, 0.5, Duration::ZERO, 0.0),
+                Err(AbsurdLife(absurd))
+            );
         }
         assert!(Life::parse(Instant::now(), 86_400, 0.5, Duration::ZERO, 0.0).is_ok());
     }

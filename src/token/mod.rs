@@ -165,7 +165,13 @@ impl AccessKey {
     /// The key of a tenant's token.
     #[must_use]
     pub fn new(tenant: &Arc<Tenant>, kind: GrantKind) -> Self {
-        Self { grant: GrantKey { tenant: tenant.id.clone(), kind }, tenant: Arc::clone(tenant) }
+        Self {
+            grant: GrantKey {
+                tenant: tenant.id.clone(),
+                kind,
+            },
+            tenant: Arc::clone(tenant),
+        }
     }
 }
 
@@ -175,7 +181,11 @@ impl TokenSource {
     pub fn new(lwa: Arc<Lwa>, restricted: Arc<Restricted>, tasks: &Tasks) -> Self {
         Self {
             access: TokenCache::new("exchange", lwa as Arc<dyn Fetch<AccessKey>>, tasks.clone()),
-            restricted: TokenCache::new("rdt", Arc::clone(&restricted) as Arc<dyn Fetch<Resource>>, tasks.clone()),
+            restricted: TokenCache::new(
+                "rdt",
+                Arc::clone(&restricted) as Arc<dyn Fetch<Resource>>,
+                tasks.clone(),
+            ),
             direct: restricted,
         }
     }
@@ -202,14 +212,20 @@ impl TokenSource {
 
     /// As [`TokenSource::refuse`], for whichever access token is in memory.
     pub fn refuse_current(&self, key: &AccessKey) -> bool {
-        self.access.peek(key).is_none_or(|held| self.access.refuse(key, held.generation))
+        self.access
+            .peek(key)
+            .is_none_or(|held| self.access.refuse(key, held.generation))
     }
 
     /// A restricted data token for a path template, cached for its life.
     ///
     /// # Errors
     /// When the access token or the restricted token cannot be had.
-    pub async fn restricted(&self, resource: &Resource, access: &AccessKey) -> Result<Issued, TokenFailure> {
+    pub async fn restricted(
+        &self,
+        resource: &Resource,
+        access: &AccessKey,
+    ) -> Result<Issued, TokenFailure> {
         match self.with_access(resource, access, true).await {
             Ok(issued) => Ok(issued),
             // one that is inside its life needs no access token
@@ -221,7 +237,11 @@ impl TokenSource {
     ///
     /// # Errors
     /// As [`TokenSource::restricted`].
-    pub async fn restricted_once(&self, resource: &Resource, access: &AccessKey) -> Result<Issued, TokenFailure> {
+    pub async fn restricted_once(
+        &self,
+        resource: &Resource,
+        access: &AccessKey,
+    ) -> Result<Issued, TokenFailure> {
         self.with_access(resource, access, false).await
     }
 
@@ -230,13 +250,25 @@ impl TokenSource {
         self.restricted.refuse(resource, generation)
     }
 
-    async fn with_access(&self, resource: &Resource, access: &AccessKey, keep: bool) -> Result<Issued, TokenFailure> {
+    async fn with_access(
+        &self,
+        resource: &Resource,
+        access: &AccessKey,
+        keep: bool,
+    ) -> Result<Issued, TokenFailure> {
         let mut last = None;
         // the second round is for an access token that expired on Amazon's side first
         for _ in 0..2 {
             let token = self.access(access).await?;
             let resource = resource.with_access(token.token.clone());
-            let answer = if keep { self.restricted.usable(&resource).await } else { self.direct.fetch(&resource, false).await.map_err(cache::first_failure) };
+            let answer = if keep {
+                self.restricted.usable(&resource).await
+            } else {
+                self.direct
+                    .fetch(&resource, false)
+                    .await
+                    .map_err(cache::first_failure)
+            };
             match answer {
                 Err(failure) if matches!(failure.cause, Cause::AccessRefused) => {
                     let again = self.refuse(access, token.generation);
@@ -249,6 +281,9 @@ impl TokenSource {
                 other => return other,
             }
         }
-        Err(last.unwrap_or(TokenFailure { cause: Cause::AccessRefused, retry_in: Duration::from_secs(1) }))
+        Err(last.unwrap_or(TokenFailure {
+            cause: Cause::AccessRefused,
+            retry_in: Duration::from_secs(1),
+        }))
     }
 }

@@ -47,18 +47,40 @@ pub struct Resource {
 impl Resource {
     /// Names a resource.
     #[must_use]
-    pub const fn new(tenant: TenantId, host: Authority, method: http::Method, path: Arc<str>, data_elements: Arc<[String]>) -> Self {
-        Self { tenant, host, method, path, data_elements, access: None }
+    pub const fn new(
+        tenant: TenantId,
+        host: Authority,
+        method: http::Method,
+        path: Arc<str>,
+        data_elements: Arc<[String]>,
+    ) -> Self {
+        Self {
+            tenant,
+            host,
+            method,
+            path,
+            data_elements,
+            access: None,
+        }
     }
 
     /// The same resource, with the access token to ask with.
     #[must_use]
     pub fn with_access(&self, access: AccessToken) -> Self {
-        Self { access: Some(access), ..self.clone() }
+        Self {
+            access: Some(access),
+            ..self.clone()
+        }
     }
 
     fn identity(&self) -> (&TenantId, &Authority, &http::Method, &str, &[String]) {
-        (&self.tenant, &self.host, &self.method, &self.path, &self.data_elements)
+        (
+            &self.tenant,
+            &self.host,
+            &self.method,
+            &self.path,
+            &self.data_elements,
+        )
     }
 }
 
@@ -95,7 +117,11 @@ impl Restricted {
     /// `lwa` gives the rules of a life, `inject` the fields that carry the access token.
     #[must_use]
     pub fn new(lwa: config::Lwa, inject: Vec<InjectHeader>, transport: Arc<dyn Transport>) -> Self {
-        Self { lwa, inject, transport }
+        Self {
+            lwa,
+            inject,
+            transport,
+        }
     }
 
     async fn ask(&self, resource: &Resource, forced: bool) -> Result<Issued, Cause> {
@@ -104,32 +130,69 @@ impl Restricted {
             .inject
             .iter()
             .map(|field| match field {
-                InjectHeader::Authorization => (http::header::AUTHORIZATION, access.expose_bearer()),
-                InjectHeader::XAmzAccessToken => (http::HeaderName::from_static("x-amz-access-token"), access.expose_plain()),
+                InjectHeader::Authorization => {
+                    (http::header::AUTHORIZATION, access.expose_bearer())
+                }
+                InjectHeader::XAmzAccessToken => (
+                    http::HeaderName::from_static("x-amz-access-token"),
+                    access.expose_plain(),
+                ),
             })
             .collect();
-        let post = Post { to: &resource.host, target: TOKENS_PATH, content_type: "application/json", fields, body: body(resource) };
+        let post = Post {
+            to: &resource.host,
+            target: TOKENS_PATH,
+            content_type: "application/json",
+            fields,
+            body: body(resource),
+        };
         let asked = Instant::now();
-        let answer = self.transport.post(post).await.map_err(Cause::Unreachable)?;
+        let answer = self
+            .transport
+            .post(post)
+            .await
+            .map_err(Cause::Unreachable)?;
         let (token, expires_in) = read(&answer)?;
-        let life = Life::parse(asked, expires_in, self.lwa.refresh_at, self.lwa.clock_skew, rand::random())
-            .map_err(|_absurd| Cause::Nonsense("an RDT whose expiresIn is not believable"))?;
-        Ok(Issued { token, generation: next_generation(), issued: asked, life, forced })
+        let life = Life::parse(
+            asked,
+            expires_in,
+            self.lwa.refresh_at,
+            self.lwa.clock_skew,
+            rand::random(),
+        )
+        .map_err(|_absurd| Cause::Nonsense("an RDT whose expiresIn is not believable"))?;
+        Ok(Issued {
+            token,
+            generation: next_generation(),
+            issued: asked,
+            life,
+            forced,
+        })
     }
 }
 
 impl Fetch<Resource> for Restricted {
-    fn fetch<'a>(&'a self, key: &'a Resource, forced: bool) -> BoxFuture<'a, Result<Issued, Cause>> {
+    fn fetch<'a>(
+        &'a self,
+        key: &'a Resource,
+        forced: bool,
+    ) -> BoxFuture<'a, Result<Issued, Cause>> {
         Box::pin(self.ask(key, forced))
     }
 }
 
 fn body(resource: &Resource) -> Bytes {
-    let mut wanted = serde_json::json!({ "method": resource.method.as_str(), "path": &*resource.path });
+    let mut wanted =
+        serde_json::json!({ "method": resource.method.as_str(), "path": &*resource.path });
     if let (false, Some(object)) = (resource.data_elements.is_empty(), wanted.as_object_mut()) {
-        object.insert("dataElements".to_owned(), resource.data_elements.iter().cloned().collect());
+        object.insert(
+            "dataElements".to_owned(),
+            resource.data_elements.iter().cloned().collect(),
+        );
     }
-    serde_json::json!({ "restrictedResources": [wanted] }).to_string().into()
+    serde_json::json!({ "restrictedResources": [wanted] })
+        .to_string()
+        .into()
 }
 
 fn read(answer: &Answer) -> Result<(AccessToken, u64), Cause> {
@@ -149,13 +212,27 @@ fn read(answer: &Answer) -> Result<(AccessToken, u64), Cause> {
         401 | 403 => return Err(Cause::AccessRefused),
         429 => return Err(Cause::Refused("throttled")),
         400..=499 => return Err(Cause::RestrictedRefused(answer.status)),
-        500..=599 => return Err(Cause::Unreachable(format!("the Tokens API answered {}", answer.status))),
-        _ => return Err(Cause::Nonsense("an answer of the Tokens API with an unexpected status")),
+        500..=599 => {
+            return Err(Cause::Unreachable(format!(
+                "the Tokens API answered {}",
+                answer.status
+            )));
+        }
+        _ => {
+            return Err(Cause::Nonsense(
+                "an answer of the Tokens API with an unexpected status",
+            ));
+        }
     }
     let flat = serde_json::from_slice::<Flat>(&answer.body)
-        .or_else(|_not_flat| serde_json::from_slice::<Wrapped>(&answer.body).map(|wrapped| wrapped.payload))
-        .map_err(|_quotes_the_body| Cause::Nonsense("an answer of the Tokens API that is not a token"))?;
-    let token = AccessToken::new(&flat.token).map_err(|_bad| Cause::Nonsense("an RDT that no header can carry"))?;
+        .or_else(|_not_flat| {
+            serde_json::from_slice::<Wrapped>(&answer.body).map(|wrapped| wrapped.payload)
+        })
+        .map_err(|_quotes_the_body| {
+            Cause::Nonsense("an answer of the Tokens API that is not a token")
+        })?;
+    let token = AccessToken::new(&flat.token)
+        .map_err(|_bad| Cause::Nonsense("an RDT that no header can carry"))?;
     Ok((token, flat.expires_in))
 }
 
@@ -165,8 +242,15 @@ mod tests {
 
     #[test]
     fn both_shapes_of_an_answer_are_read() {
-        for body in [r#"{"restrictedDataToken":"Atz.sprdt|x","expiresIn":3600}"#, r#"{"payload":{"restrictedDataToken":"Atz.sprdt|x","expiresIn":3600}}"#] {
-            let (token, life) = read(&Answer { status: 200, body: Bytes::from_static(body.as_bytes()) }).unwrap();
+        for body in [
+            r#"{"restrictedDataToken":"Atz.sprdt|x","expiresIn":3600}"#,
+            r#"{"payload":{"restrictedDataToken":"Atz.sprdt|x","expiresIn":3600}}"#,
+        ] {
+            let (token, life) = read(&Answer {
+                status: 200,
+                body: Bytes::from_static(body.as_bytes()),
+            })
+            .unwrap();
             assert_eq!((token.expose(), life), ("Atz.sprdt|x", 3600));
         }
     }
@@ -174,10 +258,20 @@ mod tests {
     #[test]
     fn the_body_names_one_resource_and_its_elements_only_where_there_are_some() {
         let resource = |elements: &[&str]| {
-            let elements: Vec<String> = elements.iter().map(|&element| element.to_owned()).collect();
-            Resource::new(TenantId::parse("acme").unwrap(), Authority::parse("a.example:443").unwrap(), http::Method::GET, "/orders/v0/orders/{orderId}".into(), elements.into())
+            let elements: Vec<String> =
+                elements.iter().map(|&element| element.to_owned()).collect();
+            Resource::new(
+                TenantId::parse("acme").unwrap(),
+                Authority::parse("a.example:443").unwrap(),
+                http::Method::GET,
+                "/orders/v0/orders/{orderId}".into(),
+                elements.into(),
+            )
         };
         assert_eq!(&body(&resource(&["buyerInfo"]))[..], br#"{"restrictedResources":[{"dataElements":["buyerInfo"],"method":"GET","path":"/orders/v0/orders/{orderId}"}]}"#);
-        assert_eq!(&body(&resource(&[]))[..], br#"{"restrictedResources":[{"method":"GET","path":"/orders/v0/orders/{orderId}"}]}"#);
+        assert_eq!(
+            &body(&resource(&[]))[..],
+            br#"{"restrictedResources":[{"method":"GET","path":"/orders/v0/orders/{orderId}"}]}"#
+        );
     }
 }

@@ -49,8 +49,17 @@ pub struct Client<B> {
 }
 
 /// What can be sent as a request body.
-pub trait Payload: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static {}
-impl<B> Payload for B where B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static {}
+pub trait Payload:
+    Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static
+{
+}
+impl<B> Payload for B where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static
+{
+}
 
 /// How one request is to be sent.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +76,14 @@ impl<B: Payload> Client<B> {
     /// A client with an empty pool.
     #[must_use]
     pub fn new(dialer: Arc<Dialer>, tasks: Tasks, response_timeout: Duration) -> Self {
-        Self { dialer, pool: Arc::new(Pool { shelves: Mutex::default() }), tasks, response_timeout }
+        Self {
+            dialer,
+            pool: Arc::new(Pool {
+                shelves: Mutex::default(),
+            }),
+            tasks,
+            response_timeout,
+        }
     }
 
     /// How connections are made.
@@ -81,14 +97,24 @@ impl<B: Payload> Client<B> {
     ///
     /// # Errors
     /// When there is no answer; the request may then have reached the origin unless the cause is one of dialling.
-    pub async fn send(&self, to: &Authority, manner: Manner<'_>, mut make: impl FnMut() -> Option<Request<B>>) -> Result<Response<Streamed<B>>, SendError> {
-        let key = Key { to: to.clone(), http2: manner.http2 };
+    pub async fn send(
+        &self,
+        to: &Authority,
+        manner: Manner<'_>,
+        mut make: impl FnMut() -> Option<Request<B>>,
+    ) -> Result<Response<Streamed<B>>, SendError> {
+        let key = Key {
+            to: to.clone(),
+            http2: manner.http2,
+        };
         let mut unsent = None;
         // a stale connection may be followed by another stale one; a fresh one ends the loop
         loop {
             let (sender, reused) = self.checkout(&key).await?;
             let Some(request) = unsent.take().or_else(&mut make) else {
-                return Err(SendError::Connect(std::io::Error::other("the request body cannot be sent again")));
+                return Err(SendError::Connect(std::io::Error::other(
+                    "the request body cannot be sent again",
+                )));
             };
             match self.over(sender, request, &key, manner.progress).await {
                 Ok(response) => return Ok(response),
@@ -129,7 +155,9 @@ impl<B: Payload> Client<B> {
     async fn connect(&self, key: &Key) -> Result<Sender<B>, SendError> {
         let stream = match self.dialer.tls(&key.to, key.http2).await {
             // an origin that speaks nothing but HTTP/2 refuses an offer of HTTP/1.1 alone (RFC 7301 section 3.2)
-            Err(SendError::Tls(error)) if !key.http2 && is_no_application_protocol(&error) => self.dialer.tls(&key.to, true).await?,
+            Err(SendError::Tls(error)) if !key.http2 && is_no_application_protocol(&error) => {
+                self.dialer.tls(&key.to, true).await?
+            }
             other => other?,
         };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -152,7 +180,10 @@ impl<B: Payload> Client<B> {
             self.pool.put(key, Sender::Http2(sender.clone()));
             return Ok(Sender::Http2(sender));
         }
-        let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(SendError::Broken)?;
+        let (sender, connection) = http1::Builder::new()
+            .handshake(io)
+            .await
+            .map_err(SendError::Broken)?;
         let _owned = self.tasks.here("upstream-h1", async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an upstream connection ended");
@@ -161,12 +192,22 @@ impl<B: Payload> Client<B> {
         Ok(Sender::Http1(sender))
     }
 
-    async fn over(&self, sender: Sender<B>, request: Request<B>, key: &Key, progress: &AtomicU64) -> Result<Response<Streamed<B>>, Lost<B>> {
+    async fn over(
+        &self,
+        sender: Sender<B>,
+        request: Request<B>,
+        key: &Key,
+        progress: &AtomicU64,
+    ) -> Result<Response<Streamed<B>>, Lost<B>> {
         match sender {
             Sender::Http1(mut sender) => {
                 let sent = sender.try_send_request(request);
                 let response = self.await_head(sent, progress).await?;
-                let back = Back { pool: Arc::clone(&self.pool), key: key.clone(), sender };
+                let back = Back {
+                    pool: Arc::clone(&self.pool),
+                    key: key.clone(),
+                    sender,
+                };
                 Ok(response.map(|incoming| Streamed::new(incoming, Some(back))))
             }
             Sender::Http2(mut sender) => {
@@ -180,7 +221,9 @@ impl<B: Payload> Client<B> {
 
     async fn await_head(
         &self,
-        sent: impl Future<Output = Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<B>>>>,
+        sent: impl Future<
+            Output = Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<B>>>,
+        >,
         progress: &AtomicU64,
     ) -> Result<Response<Incoming>, Lost<B>> {
         let mut sent = std::pin::pin!(sent);
@@ -227,19 +270,30 @@ fn judge<B>(error: hyper::Error) -> Lost<B> {
 /// HTTP/2 names the authority in the target, not in a Host field (RFC 9113 section 8.3.1).
 fn for_http2<B>(mut request: Request<B>, to: &Authority) -> Result<Request<B>, SendError> {
     let host = request.headers_mut().remove(header::HOST);
-    let authority = host.as_ref().map_or_else(|| to.to_string().into_bytes(), |host| HeaderValue::as_bytes(host).to_vec());
+    let authority = host.as_ref().map_or_else(
+        || to.to_string().into_bytes(),
+        |host| HeaderValue::as_bytes(host).to_vec(),
+    );
     let mut parts = uri::Parts::default();
     parts.scheme = Some(uri::Scheme::HTTPS);
     parts.authority = uri::Authority::from_maybe_shared(Bytes::from(authority)).ok();
     parts.path_and_query = request.uri().path_and_query().cloned();
-    *request.uri_mut() = Uri::from_parts(parts).map_err(|error| SendError::Connect(std::io::Error::other(error)))?;
+    *request.uri_mut() =
+        Uri::from_parts(parts).map_err(|error| SendError::Connect(std::io::Error::other(error)))?;
     *request.version_mut() = Version::HTTP_2;
     Ok(request)
 }
 
 fn is_no_application_protocol(error: &std::io::Error) -> bool {
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    matches!(cause, Some(rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)))
+    let cause = error
+        .get_ref()
+        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(
+        cause,
+        Some(rustls::Error::AlertReceived(
+            rustls::AlertDescription::NoApplicationProtocol
+        ))
+    )
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -284,7 +338,10 @@ impl<B: Payload> Pool<B> {
 
     fn put(&self, key: &Key, sender: Sender<B>) {
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        let shelf = shelves.entry(key.clone()).or_insert_with(|| Shelf { idle: Vec::new(), shared: None });
+        let shelf = shelves.entry(key.clone()).or_insert_with(|| Shelf {
+            idle: Vec::new(),
+            shared: None,
+        });
         match sender {
             Sender::Http1(sender) => {
                 if shelf.idle.len() < IDLE_PER_ORIGIN && !sender.is_closed() {
@@ -325,7 +382,9 @@ struct Back<B> {
 
 impl<B> std::fmt::Debug for Back<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Back").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Back")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -349,7 +408,10 @@ impl<B: Payload> Body for Streamed<B> {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
         match &frame {
             None => self.give_back(),

@@ -70,22 +70,41 @@ impl Dialer {
     ///
     /// # Errors
     /// As [`Dialer::tcp`], and when the handshake fails.
-    pub async fn tls(&self, authority: &Authority, http2: bool) -> Result<TlsStream<TcpStream>, SendError> {
+    pub async fn tls(
+        &self,
+        authority: &Authority,
+        http2: bool,
+    ) -> Result<TlsStream<TcpStream>, SendError> {
         let stream = self.tcp(authority).await?;
         let name = match &authority.host {
-            Host::Name(name) => ServerName::try_from(name.as_str().to_owned())
-                .map_err(|invalid| SendError::Tls(io::Error::new(io::ErrorKind::InvalidInput, invalid)))?,
+            Host::Name(name) => {
+                ServerName::try_from(name.as_str().to_owned()).map_err(|invalid| {
+                    SendError::Tls(io::Error::new(io::ErrorKind::InvalidInput, invalid))
+                })?
+            }
             Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
         };
         let connector = TlsConnector::from(self.tls.config(http2));
-        bounded(self.connect_timeout, connector.connect(name, stream)).await.map_err(SendError::Tls)
+        bounded(self.connect_timeout, connector.connect(name, stream))
+            .await
+            .map_err(SendError::Tls)
     }
 
     /// Asks the next-hop proxy for a tunnel (RFC 9110 section 9.3.6).
-    async fn through(&self, proxy: &Authority, authority: &Authority) -> Result<TcpStream, SendError> {
-        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host_text(&proxy.host), proxy.port)).await.map_err(SendError::Resolve)?.collect();
+    async fn through(
+        &self,
+        proxy: &Authority,
+        authority: &Authority,
+    ) -> Result<TcpStream, SendError> {
+        let addresses: Vec<SocketAddr> =
+            tokio::net::lookup_host((host_text(&proxy.host), proxy.port))
+                .await
+                .map_err(SendError::Resolve)?
+                .collect();
         let stream = self.tcp_to(&addresses).await?;
-        bounded(self.connect_timeout, ask_for_tunnel(stream, authority)).await.map_err(SendError::Connect)
+        bounded(self.connect_timeout, ask_for_tunnel(stream, authority))
+            .await
+            .map_err(SendError::Connect)
     }
 }
 
@@ -97,19 +116,31 @@ fn host_text(host: &Host) -> String {
 }
 
 async fn bounded<T>(bound: Duration, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(bound, future).await.unwrap_or_else(|_elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, "not within connect_timeout")))
+    tokio::time::timeout(bound, future)
+        .await
+        .unwrap_or_else(|_elapsed| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "not within connect_timeout",
+            ))
+        })
 }
 
 /// Longest answer to CONNECT that is read: a status line and a few fields.
 const TUNNEL_ANSWER_BYTES: usize = 8 << 10;
 
 async fn ask_for_tunnel(mut stream: TcpStream, authority: &Authority) -> io::Result<TcpStream> {
-    stream.write_all(format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n").as_bytes()).await?;
+    stream
+        .write_all(format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n").as_bytes())
+        .await?;
     let mut answer = Vec::with_capacity(256);
     // byte by byte: what follows the blank line belongs to the tunnel
     while !answer.ends_with(b"\r\n\r\n") {
         if answer.len() > TUNNEL_ANSWER_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the next-hop proxy's answer is too long"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the next-hop proxy's answer is too long",
+            ));
         }
         answer.push(stream.read_u8().await?);
     }
@@ -118,5 +149,8 @@ async fn ask_for_tunnel(mut stream: TcpStream, authority: &Authority) -> io::Res
         return Ok(stream);
     }
     let status = String::from_utf8_lossy(status.unwrap_or_default()).into_owned();
-    Err(io::Error::new(io::ErrorKind::ConnectionRefused, format!("the next-hop proxy answered CONNECT with {status}")))
+    Err(io::Error::new(
+        io::ErrorKind::ConnectionRefused,
+        format!("the next-hop proxy answered CONNECT with {status}"),
+    ))
 }

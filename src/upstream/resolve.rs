@@ -38,7 +38,11 @@ impl Resolver {
             config::Resolver::System => None,
             config::Resolver::Dns => Some(dns_alone()?),
         };
-        Ok(Self { connect_to: config.connect_to.clone(), own, dns })
+        Ok(Self {
+            connect_to: config.connect_to.clone(),
+            own,
+            dns,
+        })
     }
 
     /// The addresses that may be dialled for an authority, in the order to try them.
@@ -47,7 +51,11 @@ impl Resolver {
     /// When the name does not resolve, or to nothing that may be dialled.
     pub async fn resolve(&self, authority: &Authority) -> Result<Vec<SocketAddr>, SendError> {
         if let Some(address) = self.connect_to.get(authority) {
-            return if self.is_own(*address) { Err(SendError::OwnListener) } else { Ok(vec![*address]) };
+            return if self.is_own(*address) {
+                Err(SendError::OwnListener)
+            } else {
+                Ok(vec![*address])
+            };
         }
         let found: Vec<IpAddr> = match &authority.host {
             Host::Ip(ip) => vec![*ip],
@@ -69,7 +77,10 @@ impl Resolver {
         match (allowed.is_empty(), denied) {
             (false, _) => Ok(allowed),
             (true, Some(class)) => Err(SendError::AddressDenied(class)),
-            (true, None) => Err(SendError::Resolve(std::io::Error::new(std::io::ErrorKind::NotFound, "no address"))),
+            (true, None) => Err(SendError::Resolve(std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                "no address",
+            ))),
         }
     }
 
@@ -82,19 +93,28 @@ impl Resolver {
     async fn look_up(&self, name: &HostName) -> Result<Vec<IpAddr>, SendError> {
         match &self.dns {
             None => {
-                let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(SendError::Resolve)?;
+                let found = tokio::net::lookup_host((name.as_str(), 0))
+                    .await
+                    .map_err(SendError::Resolve)?;
                 Ok(found.map(|address| address.ip()).collect())
             }
             Some(dns) => {
                 // the final dot keeps search domains out
-                let found = dns.lookup_ip(format!("{name}.")).await.map_err(|error| SendError::Resolve(std::io::Error::other(error)))?;
+                let found = dns
+                    .lookup_ip(format!("{name}."))
+                    .await
+                    .map_err(|error| SendError::Resolve(std::io::Error::other(error)))?;
                 Ok(found.iter().collect())
             }
         }
     }
 
     fn is_own(&self, address: SocketAddr) -> bool {
-        self.own.iter().any(|own| own.port() == address.port() && (own.ip() == address.ip() || (own.ip().is_unspecified() && is_ours(address.ip()))))
+        self.own.iter().any(|own| {
+            own.port() == address.port()
+                && (own.ip() == address.ip()
+                    || (own.ip().is_unspecified() && is_ours(address.ip())))
+        })
     }
 }
 
@@ -105,9 +125,12 @@ fn is_ours(ip: IpAddr) -> bool {
 }
 
 fn dns_alone() -> Result<TokioResolver, ResolverError> {
-    let mut builder = TokioResolver::builder_tokio().map_err(|error| ResolverError(error.to_string()))?;
+    let mut builder =
+        TokioResolver::builder_tokio().map_err(|error| ResolverError(error.to_string()))?;
     builder.options_mut().use_hosts_file = hickory_resolver::config::ResolveHosts::Never;
-    builder.build().map_err(|error| ResolverError(error.to_string()))
+    builder
+        .build()
+        .map_err(|error| ResolverError(error.to_string()))
 }
 
 #[cfg(test)]
@@ -116,7 +139,10 @@ mod tests {
 
     fn resolver(own: &str, connect_to: &[(&str, &str)]) -> Resolver {
         Resolver {
-            connect_to: connect_to.iter().map(|(from, to)| (Authority::parse(from).unwrap(), to.parse().unwrap())).collect(),
+            connect_to: connect_to
+                .iter()
+                .map(|(from, to)| (Authority::parse(from).unwrap(), to.parse().unwrap()))
+                .collect(),
             own: vec![own.parse().unwrap()],
             dns: None,
         }
@@ -124,14 +150,39 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_resolves_to_loopback_is_refused_and_its_class_is_named() {
-        let refused = resolver("127.0.0.1:3128", &[]).resolve(&Authority::parse("localhost:443").unwrap()).await;
-        assert!(matches!(refused, Err(SendError::AddressDenied(AddressClass::Loopback))), "{refused:?}");
+        let refused = resolver("127.0.0.1:3128", &[])
+            .resolve(&Authority::parse("localhost:443").unwrap())
+            .await;
+        assert!(
+            matches!(
+                refused,
+                Err(SendError::AddressDenied(AddressClass::Loopback))
+            ),
+            "{refused:?}"
+        );
     }
 
     #[tokio::test]
     async fn connect_to_is_exempt_from_the_class_but_never_reaches_our_own_listener() {
-        let resolver = resolver("127.0.0.1:3128", &[("a.example:443", "127.0.0.1:9443"), ("b.example:443", "127.0.0.1:3128")]);
-        assert_eq!(resolver.resolve(&Authority::parse("a.example:443").unwrap()).await.unwrap(), vec!["127.0.0.1:9443".parse().unwrap()]);
-        assert!(matches!(resolver.resolve(&Authority::parse("b.example:443").unwrap()).await, Err(SendError::OwnListener)));
+        let resolver = resolver(
+            "127.0.0.1:3128",
+            &[
+                ("a.example:443", "127.0.0.1:9443"),
+                ("b.example:443", "127.0.0.1:3128"),
+            ],
+        );
+        assert_eq!(
+            resolver
+                .resolve(&Authority::parse("a.example:443").unwrap())
+                .await
+                .unwrap(),
+            vec!["127.0.0.1:9443".parse().unwrap()]
+        );
+        assert!(matches!(
+            resolver
+                .resolve(&Authority::parse("b.example:443").unwrap())
+                .await,
+            Err(SendError::OwnListener)
+        ));
     }
 }

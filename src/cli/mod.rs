@@ -15,6 +15,9 @@ mod prompt;
 pub mod run;
 mod store;
 pub mod tenant;
+pub mod check;
+pub mod init;
+pub mod schema;
 
 /// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,14 +60,19 @@ pub struct ConfigArg {
 /// # Errors
 /// Every mistake in it, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Config, Complaint> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = read(path)?;
+    Config::parse(&path.display().to_string(), &text, &environment)
+        .map_err(|faults| Complaint(faults.to_string()))
+}
+
+/// Reads the text of a configuration file.
+fn read(path: &Path) -> Result<String, Complaint> {
+    std::fs::read_to_string(path).map_err(|error| {
         Complaint(format!(
             "{}: {error}; `spapi-sidecar init DIR` writes a commented proxy.yaml",
             path.display()
         ))
-    })?;
-    Config::parse(&path.display().to_string(), &text, &environment)
-        .map_err(|faults| Complaint(faults.to_string()))
+    })
 }
 
 /// Looks up a variable: `${NAME}` of a configuration file, and what `exec` adds to.

@@ -13,10 +13,23 @@ use std::time::Duration;
 use crate::name::{Authority, Host, HostName, HostPattern};
 use crate::tenant::{AppId, TenantId};
 
+pub mod advice;
 pub mod error;
+mod expand;
 pub mod file;
+mod location;
+pub mod marketplace;
+mod meaning;
+mod nearest;
+mod read;
 pub mod schema;
-pub mod value;
+mod section;
+pub mod template;
+mod tree;
+mod value;
+
+#[cfg(test)]
+mod tests;
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug)]
@@ -193,6 +206,10 @@ pub enum Resolver {
 }
 
 /// `store`.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of it in a configuration"
+)]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Store {
     /// HashiCorp Vault or a server that speaks its API.

@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 the check failed, 2 usage or configuration.
 
+pub mod sandbox;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 

@@ -1,2 +1,67 @@
-//! x
-fn main() {}
+//! `spapi-sidecar`: picks the command, runs it, turns its end into an exit code. Decides nothing.
+#![expect(
+    clippy::print_stderr,
+    reason = "a complaint goes to the person who typed the command"
+)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use spapi_sidecar::cli::{self, Complaint, Exit};
+
+/// A sidecar egress proxy for Amazon's Selling Partner API: programs stay unmodified and hold no credential.
+#[derive(Parser, Debug)]
+#[command(name = "spapi-sidecar", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    Init(cli::init::Args),
+    Run(cli::run::Args),
+    Check(cli::check::Args),
+    Schema(cli::schema::Args),
+    Exec(cli::exec::Args),
+    Env(cli::exec::EnvArgs),
+    Ca(cli::ca::Args),
+    /// Applications: LWA client registrations.
+    #[command(subcommand)]
+    App(cli::app::AppCommand),
+    /// Tenants: selling partners' grants.
+    #[command(subcommand)]
+    Tenant(cli::tenant::TenantCommand),
+    Health(cli::health::Args),
+    Sandbox(cli::sandbox::Args),
+}
+
+fn main() -> ExitCode {
+    // reqwest takes the process-wide provider; everything of ours names its own. A second install cannot happen here.
+    let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match run(Arguments::parse().command) {
+        Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::Failed) => ExitCode::from(1),
+        Ok(Exit::Code(code)) => ExitCode::from(code),
+        Err(complaint) => {
+            eprintln!("spapi-sidecar: {complaint}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<Exit, Complaint> {
+    match command {
+        Command::Init(args) => cli::init::run(&args),
+        Command::Run(args) => cli::run::run(&args),
+        Command::Check(args) => cli::check::run(&args),
+        Command::Schema(args) => cli::schema::run(&args),
+        Command::Exec(args) => cli::exec::run(args),
+        Command::Env(args) => cli::exec::run_env(args),
+        Command::Ca(args) => cli::ca::run(args),
+        Command::App(command) => cli::app::run(&command),
+        Command::Tenant(command) => cli::tenant::run(&command),
+        Command::Health(args) => cli::health::run(&args),
+        Command::Sandbox(args) => cli::sandbox::run(args),
+    }
+}

@@ -217,16 +217,25 @@ mod tests {
     fn debug_prints_the_type_and_never_the_secret() {
         let token = AccessToken::new(&Zeroizing::new("Atza|canary".to_owned())).unwrap();
         assert_eq!(format!("{token:?}"), "AccessToken(…)");
-        assert_eq!(format!("{:?} {:?}", token.expose_plain(), token.expose_bearer()), "Sensitive Sensitive");
+        assert_eq!(
+            format!("{:?} {:?}", token.expose_plain(), token.expose_bearer()),
+            "Sensitive Sensitive"
+        );
         assert_eq!(token.expose_bearer().as_bytes(), b"Bearer Atza|canary");
         assert_eq!(token.expose_plain().as_bytes(), b"Atza|canary");
-        assert_eq!(format!("{:?}", Opaque::new("canary".to_owned())), "Opaque(…)");
+        assert_eq!(
+            format!("{:?}", Opaque::new("canary".to_owned())),
+            "Opaque(…)"
+        );
     }
 
     #[test]
     fn a_token_that_no_header_can_carry_is_refused() {
         for bad in ["", "a b", "a\r\nx: y", "ä"] {
-            assert!(AccessToken::new(&Zeroizing::new(bad.to_owned())).is_err(), "{bad:?}");
+            assert!(
+                AccessToken::new(&Zeroizing::new(bad.to_owned())).is_err(),
+                "{bad:?}"
+            );
         }
     }
 

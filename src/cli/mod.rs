@@ -2,8 +2,6 @@
 //!
 //! Exit codes: 0 done, 1 the check failed, 2 usage or configuration.
 
-pub mod sandbox;
-
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,15 +9,16 @@ use crate::config::Config;
 
 pub mod app;
 pub mod ca;
+pub mod check;
 pub mod exec;
 pub mod health;
+pub mod init;
 mod prompt;
 pub mod run;
+pub mod sandbox;
+pub mod schema;
 mod store;
 pub mod tenant;
-pub mod check;
-pub mod init;
-pub mod schema;
 
 /// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

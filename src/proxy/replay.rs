@@ -194,9 +194,8 @@ impl Body for Replay {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.source.as_ref().map_or_else(
-            || SizeHint::with_exact(0),
-            |source| lock(source).hint,
-        )
+        self.source
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), |source| lock(source).hint)
     }
 }

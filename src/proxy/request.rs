@@ -190,7 +190,10 @@ fn returned(
 
 /// Amazon's request ids are hexadecimal digits and hyphens; anything else is not taken into the log.
 fn is_plain_id(id: &str) -> bool {
-    id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    id.len() <= 64
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 async fn walk(

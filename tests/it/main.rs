@@ -7,5 +7,6 @@
     reason = "a test fails by panicking, and its helpers stand outside #[test] functions"
 )]
 
+mod intercept;
 mod store;
 mod support;

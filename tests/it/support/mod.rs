@@ -2,6 +2,7 @@
 
 use std::sync::Once;
 
+pub(crate) mod sidecar;
 pub(crate) mod vault;
 
 /// Installs the one TLS provider. Every test that makes an HTTP client of its own calls this first.

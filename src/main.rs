@@ -19,6 +19,7 @@ struct Arguments {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
+    Demo(cli::demo::Args),
     Init(cli::init::Args),
     Run(cli::run::Args),
     Check(cli::check::Args),
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Exit, Complaint> {
     match command {
+        Command::Demo(args) => cli::demo::run(&args),
         Command::Init(args) => cli::init::run(&args),
         Command::Run(args) => cli::run::run(&args),
         Command::Check(args) => cli::check::run(&args),

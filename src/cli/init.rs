@@ -60,7 +60,7 @@ fn create(dir: &Path) -> Result<PathBuf, Complaint> {
 }
 
 /// 32 random bytes as 64 lower-case hexadecimal digits and a line end.
-fn store_key() -> Result<zeroize::Zeroizing<Vec<u8>>, Complaint> {
+pub(super) fn store_key() -> Result<zeroize::Zeroizing<Vec<u8>>, Complaint> {
     let mut bytes = zeroize::Zeroizing::new([0_u8; 32]);
     rand::fill(bytes.as_mut_slice())
         .map_err(|error| Complaint::while_doing("making a store key", error))?;
@@ -77,7 +77,7 @@ fn store_key() -> Result<zeroize::Zeroizing<Vec<u8>>, Complaint> {
     Ok(text)
 }
 
-fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Complaint> {
+pub(super) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Complaint> {
     let failed = |error| Complaint::while_doing(&path.display().to_string(), error);
     let mut file = OpenOptions::new()
         .write(true)

@@ -10,6 +10,7 @@ use crate::config::Config;
 pub mod app;
 pub mod ca;
 pub mod check;
+pub mod demo;
 pub mod exec;
 pub mod health;
 pub mod init;

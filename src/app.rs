@@ -5,6 +5,9 @@
 //! be down at the start: then the sidecar waits, is not ready, and says so.
 //! Failure mode: [`StartError`], with what to do.
 
+mod background;
+mod outside;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -13,38 +16,29 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Request, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::HeaderValue;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
+use self::outside::Outside;
 use crate::admin::{self, Readiness};
-use crate::config::{Config, Tenant};
+use crate::config::{Config, Tenants};
 use crate::document::Documents;
 use crate::proxy::listen::{self, ListenError, Sockets};
 use crate::proxy::login::Logins;
 use crate::proxy::{Shared, Worker, World};
-use crate::store::record::phantom_key;
-use crate::store::{self, BoxFuture, GrantStore, StoreError};
+use crate::store::{self, GrantStore, StoreError};
 use crate::task::Tasks;
 use crate::telemetry::record::Recorder;
 use crate::telemetry::{self, Sink};
-use crate::tenant::GrantKind;
 use crate::tls::authority::{AuthorityError, CertificateAuthority, Opened};
 use crate::tls::client::{TlsConfigError, UpstreamTls};
 use crate::tls::leaf::LeafCache;
-use crate::token::exchange::{ANSWER_BYTES, Answer, Lwa, Post, Transport};
+use crate::token::TokenSource;
+use crate::token::exchange::{Lwa, Transport};
 use crate::token::restricted::Restricted;
-use crate::token::{AccessKey, TokenSource};
-use crate::upstream::client::{Client, Manner};
+use crate::upstream::client::Client;
 use crate::upstream::dial::Dialer;
 use crate::upstream::resolve::{Resolver, ResolverError};
-
-/// Pause between attempts to read the store at the start.
-const STORE_PAUSE: Duration = Duration::from_secs(2);
-
-/// Pause between two looks at an idle tenant's token, at least: a token that lives a second must not spin.
-const WARM_PAUSE: Duration = Duration::from_millis(200);
 
 /// Why the sidecar did not start.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +61,9 @@ pub enum StartError {
     /// `upstream.resolver`.
     #[error(transparent)]
     Resolver(#[from] ResolverError),
+    /// A setting that this version does not carry out.
+    #[error("{0} is not carried out by this version; take it out of the configuration")]
+    NotYet(&'static str),
     /// `lwa.token_url`.
     #[error("lwa.token_url names no usable host: {0}")]
     TokenUrl(crate::name::NameError),
@@ -93,6 +90,7 @@ impl App {
     /// # Errors
     /// When something that only an operator can mend is missing.
     pub async fn start(config: Config, sink: Sink, cores: usize) -> Result<Self, StartError> {
+        refuse_what_is_not_there(&config)?;
         let tasks = Tasks::new(tokio::runtime::Handle::current());
         let authority = open_authority(&config)?;
         let leaves = LeafCache::new(authority)?;
@@ -112,31 +110,8 @@ impl App {
             connect_timeout: config.upstream.connect_timeout,
             proxy: config.upstream.proxy.clone(),
         });
-        let outside = Arc::new(Outside {
-            client: Client::new(Arc::clone(&dialer), tasks.clone(), config.lwa.timeout),
-            bound: config.lwa.timeout,
-        });
-        let (closing, stop) = (Arc::clone(&outside), tasks.stopping());
-        let _closes = tasks.control("close-pool", async move {
-            stop.await;
-            closing.client.close();
-        });
-        let transport: Arc<dyn Transport> = outside;
-        let lwa = Arc::new(
-            Lwa::new(
-                config.lwa.clone(),
-                Arc::clone(&store),
-                Arc::clone(&transport),
-            )
-            .map_err(StartError::TokenUrl)?,
-        );
-        let restricted = Arc::new(Restricted::new(
-            config.lwa.clone(),
-            config.inject.clone(),
-            transport,
-        ));
         let shared = Arc::new(Shared {
-            tokens: TokenSource::new(lwa, restricted, &tasks),
+            tokens: token_source(&config, &store, &dialer, &tasks)?,
             leaves,
             phantoms: OnceLock::new(),
             logins: Logins::new(Arc::clone(&store), tasks.clone()),
@@ -159,7 +134,7 @@ impl App {
             "admin",
             admin::serve(admin_socket, Arc::clone(&readiness), shared.tasks.clone()),
         );
-        start_background(&shared, &world, &store, &readiness);
+        background::start(&shared, &world, &store, &readiness);
         let cores = start_cores(
             &shared,
             &dialer,
@@ -218,6 +193,20 @@ impl App {
         }
         left
     }
+}
+
+/// Settings whose silent neglect would leave an operator worse off than a refusal.
+fn refuse_what_is_not_there(config: &Config) -> Result<(), StartError> {
+    if matches!(config.tenants, Tenants::FromStore) {
+        return Err(StartError::NotYet("`tenants: { from: store }`"));
+    }
+    if config.telemetry.otlp.is_some() {
+        return Err(StartError::NotYet("`telemetry.otlp`"));
+    }
+    if config.alerts.webhook.is_some() {
+        return Err(StartError::NotYet("`alerts.webhook`"));
+    }
+    Ok(())
 }
 
 fn open_authority(config: &Config) -> Result<Arc<CertificateAuthority>, AuthorityError> {
@@ -280,168 +269,20 @@ fn start_cores(
     Ok(cores)
 }
 
-/// What runs beside the requests: the store's login, the phantom key, and warm tokens.
-fn start_background(
-    shared: &Arc<Shared>,
-    world: &World,
+/// Tokens come from LWA and the Tokens API by the same dialling, trust and `connect_to` as the walk's requests.
+fn token_source(
+    config: &Config,
     store: &Arc<dyn GrantStore>,
-    readiness: &Arc<Readiness>,
-) {
-    let tasks = &shared.tasks;
-    let (kept, stop) = (Arc::clone(store), tasks.stopping());
-    let _store = tasks.control("store", async move {
-        tokio::select! { () = kept.keep_alive() => {}, () = stop => {} }
-    });
-    let (theirs, kept, ready, stop) = (
-        Arc::clone(shared),
+    dialer: &Arc<Dialer>,
+    tasks: &Tasks,
+) -> Result<TokenSource, StartError> {
+    let transport: Arc<dyn Transport> = Outside::new(Arc::clone(dialer), tasks, config.lwa.timeout);
+    let lwa = Lwa::new(
+        config.lwa.clone(),
         Arc::clone(store),
-        Arc::clone(readiness),
-        tasks.stopping(),
-    );
-    let _phantom = tasks.control("phantom-key", async move {
-        tokio::select! { () = read_phantom_key(&theirs, &*kept, &ready) => {}, () = stop => {} }
-    });
-    for tenant in world.tenants.values() {
-        let (theirs, tenant, ready, stop) = (
-            Arc::clone(shared),
-            Arc::clone(tenant),
-            Arc::clone(readiness),
-            tasks.stopping(),
-        );
-        let _warm = tasks.control("keep-warm", async move {
-            tokio::select! { () = keep_warm(&theirs, &tenant, &ready) => {}, () = stop => {} }
-        });
-    }
-}
-
-/// Reads the key of phantom tokens, however long the store is away.
-async fn read_phantom_key(shared: &Shared, store: &dyn GrantStore, readiness: &Readiness) {
-    loop {
-        match phantom_key(store).await {
-            Ok(key) => {
-                let _once = shared.phantoms.set(key);
-                readiness.store_was_read();
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(%error, cause = error.cause(), store = store.describe(), "the store cannot be read yet; the sidecar is not ready");
-                tokio::time::sleep(STORE_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Keeps a standing tenant's token fresh, so that no request waits for an exchange.
-async fn keep_warm(shared: &Shared, tenant: &Arc<Tenant>, readiness: &Readiness) {
-    let key = AccessKey::new(tenant, GrantKind::Refresh);
-    let mut first = true;
-    loop {
-        let pause = match shared.tokens.access(&key).await {
-            Ok(issued) => {
-                let next = if Instant::now() < issued.life.due {
-                    issued.life.due
-                } else {
-                    issued.life.end
-                };
-                next.saturating_duration_since(Instant::now())
-            }
-            Err(failure) => failure.retry_in,
-        };
-        if std::mem::take(&mut first) {
-            readiness.tenant_has_answered();
-        }
-        tokio::time::sleep(pause.max(WARM_PAUSE)).await;
-    }
-}
-
-/// The way of token requests to LWA and the Tokens API: the same dialling, trust and `connect_to` as the walk's.
-#[derive(Debug)]
-struct Outside {
-    client: Client<Full<bytes::Bytes>>,
-    bound: Duration,
-}
-
-impl Transport for Outside {
-    fn post<'a>(&'a self, post: Post<'a>) -> BoxFuture<'a, Result<Answer, String>> {
-        Box::pin(async move {
-            match tokio::time::timeout(self.bound, self.carry(post)).await {
-                Ok(answer) => answer,
-                Err(_elapsed) => Err("no answer within lwa.timeout".to_owned()),
-            }
-        })
-    }
-}
-
-impl Outside {
-    async fn carry(&self, post: Post<'_>) -> Result<Answer, String> {
-        let make = || {
-            let mut request = Request::new(Full::new(post.body.clone()));
-            *request.method_mut() = http::Method::POST;
-            *request.uri_mut() = post.target.parse().ok()?;
-            let fields = request.headers_mut();
-            fields.insert(
-                header::HOST,
-                HeaderValue::from_str(&host_field(post.to)).ok()?,
-            );
-            fields.insert(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static(post.content_type),
-            );
-            fields.insert(header::CONTENT_LENGTH, post.body.len().into());
-            fields.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-            fields.insert(
-                header::USER_AGENT,
-                HeaderValue::from_static(concat!(
-                    "spapi-sidecar/",
-                    env!("CARGO_PKG_VERSION"),
-                    " (Language=Rust)"
-                )),
-            );
-            fields.extend(
-                post.fields
-                    .iter()
-                    .map(|(name, value)| (name.clone(), value.clone())),
-            );
-            Some(request)
-        };
-        let progress = AtomicU64::new(0);
-        // asking for a token twice does no harm, so a stale connection is replaced
-        let manner = Manner {
-            http2: false,
-            repeatable: true,
-            progress: &progress,
-        };
-        let response = self
-            .client
-            .send(post.to, manner, make)
-            .await
-            .map_err(|error| describe(&error))?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES)
-            .collect()
-            .await
-            .map_err(|error| error.to_string())?
-            .to_bytes();
-        Ok(Answer { status, body })
-    }
-}
-
-fn host_field(to: &crate::name::Authority) -> String {
-    if to.port == 443 {
-        to.host.to_string()
-    } else {
-        to.to_string()
-    }
-}
-
-/// An error and its causes, on one line. Errors of this path describe connections, never what was sent over them.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+        Arc::clone(&transport),
+    )
+    .map_err(StartError::TokenUrl)?;
+    let restricted = Restricted::new(config.lwa.clone(), config.inject.clone(), transport);
+    Ok(TokenSource::new(Arc::new(lwa), Arc::new(restricted), tasks))
 }

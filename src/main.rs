@@ -18,6 +18,7 @@ struct Arguments {
 }
 
 #[derive(clap::Subcommand, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one, once")]
 enum Command {
     Demo(cli::demo::Args),
     Init(cli::init::Args),

@@ -188,7 +188,7 @@ fn returned(
     response
 }
 
-/// Amazon's request ids are hexadecimal digits and hyphens; anything else is not taken into the log.
+/// Amazon's request ids are letters, digits, `-` and `_`; anything else is not taken into the log.
 fn is_plain_id(id: &str) -> bool {
     id.len() <= 64
         && id

@@ -8,6 +8,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
 
 use super::answer::{AnswerBody, Content};
 use super::pulse::Serving;
@@ -135,12 +136,30 @@ pub fn refuse(failure: &Failure, record: &mut Record) -> Local {
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
-    let body = serde_json::json!({ "errors": [{ "code": failure.reason.code(), "message": failure.message, "details": failure.details }] });
+    let entry = Entry {
+        code: failure.reason.code(),
+        message: &failure.message,
+        details: &failure.details,
+    };
+    let body = serde_json::to_vec(&Errors { errors: [entry] }).unwrap_or_default();
     Local {
         status,
         fields,
-        body: body.to_string().into(),
+        body: body.into(),
     }
+}
+
+/// SP-API's own error shape, which SDKs parse.
+#[derive(Serialize)]
+struct Errors<'a> {
+    errors: [Entry<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    code: &'static str,
+    message: &'a str,
+    details: &'a str,
 }
 
 fn proxy_status(reason: Reason) -> HeaderValue {

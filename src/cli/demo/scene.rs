@@ -32,15 +32,43 @@ pub(super) struct Row {
     pub(super) surprise: Option<String>,
 }
 
-/// What a scene has to come to.
-struct Wanted {
-    answer: &'static str,
-    token: Upstream,
+/// Which credential the program sends.
+#[derive(Clone, Copy)]
+enum Sent<'a> {
+    /// None at all.
+    Nothing,
+    /// What an SDK is configured with when nobody cares whose call it is.
+    Placeholder,
+    /// A phantom access token of tenant beta.
+    Phantom(&'a str),
+    /// A token that Amazon issued, from earlier days.
+    LeftOver,
 }
 
+impl<'a> Sent<'a> {
+    const fn value(self) -> Option<&'a str> {
+        match self {
+            Self::Nothing => None,
+            Self::Placeholder => Some("spx-placeholder"),
+            Self::Phantom(text) => Some(text),
+            Self::LeftOver => Some(LEFT_OVER),
+        }
+    }
+
+    fn words(self) -> String {
+        match self {
+            Self::Nothing => "nothing".to_owned(),
+            Self::Placeholder => "placeholder".to_owned(),
+            Self::Phantom(_) => "phantom of beta".to_owned(),
+            Self::LeftOver => format!("a real token ·{}", fingerprint(LEFT_OVER)),
+        }
+    }
+}
+
+/// What arrives at Amazon.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Upstream {
-    /// Nothing arrives.
+    /// Nothing.
     Nothing,
     /// A call without any token.
     NoToken,
@@ -48,283 +76,303 @@ enum Upstream {
     Token(&'static str),
 }
 
-struct Stage<'a> {
-    world: &'a World,
-    rows: Vec<Row>,
-    seen: u64,
+impl Upstream {
+    fn words(self) -> String {
+        match self {
+            Self::Nothing => "nothing upstream".to_owned(),
+            Self::NoToken => "a call without a token upstream".to_owned(),
+            Self::Token(kind) => format!("a token of kind {kind} upstream"),
+        }
+    }
 }
+
+/// One call: how the table names it, what it is, and what it has to come to.
+struct Scene<'a> {
+    call: &'a str,
+    url: &'a str,
+    sent: Sent<'a>,
+    answer: &'static str,
+    upstream: Upstream,
+    why: &'static str,
+}
+
+const ACCESS: Upstream = Upstream::Token("access");
 
 /// Plays every scene.
 pub(super) async fn play_all(world: &World, player: &Player) -> Result<Vec<Row>, Complaint> {
     let mut stage = Stage {
         world,
+        player,
         rows: Vec::new(),
         seen: 0,
     };
     stage.catch_up();
-    let get = |url: String| async move { player_get(player, &url, Some("spx-placeholder")).await };
-
-    let answer = get(format!("{NA}{ORDERS}ATVPDKIKX0DER")).await?;
-    let acme = stage.note(
-        "GET na /orders/v0/orders",
-        "placeholder",
-        &answer,
-        &Wanted {
-            answer: "200",
-            token: Upstream::Token("access"),
-        },
-        "injected: default tenant acme",
-    );
-
-    let phantom = world.phantom("beta")?;
-    let form = format!(
-        "grant_type=refresh_token&refresh_token={phantom}&client_id=spx-placeholder&client_secret=spx-placeholder"
-    );
-    let answer = player
-        .call(
-            Method::POST,
-            "https://api.amazon.com/auth/o2/token",
-            None,
-            Some(&form),
-        )
-        .await?;
-    let vended = answer.text("/access_token").unwrap_or_default();
-    stage.note(
-        "POST api.amazon.com /auth/o2/token",
-        "phantom of beta",
-        &answer,
-        &Wanted {
-            answer: "200",
-            token: Upstream::Nothing,
-        },
-        "answered here with a phantom: nothing went out",
-    );
-
-    let answer = player_get(
-        player,
-        &format!("{EU}{ORDERS}A1F83G8C2ARO7P"),
-        Some(&vended),
-    )
-    .await?;
-    let beta = stage.note(
-        "GET eu /orders/v0/orders",
-        "phantom of beta",
-        &answer,
-        &Wanted {
-            answer: "200",
-            token: Upstream::Token("access"),
-        },
-        "injected: the phantom names tenant beta",
-    );
-    stage.expect(acme != beta, "acme and beta got the same token");
-
-    let answer = player_get(
-        player,
-        &format!("{NA}{ORDERS}ATVPDKIKX0DER"),
-        Some(LEFT_OVER),
-    )
-    .await?;
-    let dropped = stage.note(
-        "GET na /orders/v0/orders",
-        &format!("a real token ·{}", fingerprint(LEFT_OVER)),
-        &answer,
-        &Wanted {
-            answer: "200",
-            token: Upstream::Token("access"),
-        },
-        "the program's token was dropped, acme's injected",
-    );
-    stage.expect(dropped == acme, "the program's own token got through");
-
-    let answer = get(format!("{NA}{ADDRESS}")).await?;
-    stage.note(
-        "GET na /orders/v0/orders/{orderId}/address",
-        "placeholder",
-        &answer,
-        &Wanted {
-            answer: "200",
-            token: Upstream::Token("rdt"),
-        },
-        "swapped to a restricted data token",
-    );
-
-    let answer = player.call(Method::POST, &format!("{NA}/notifications/v1/destinations"), Some("spx-placeholder"), Some(r#"{"name":"demo","resourceSpecification":{"sqs":{"arn":"arn:aws:sqs:us-east-2:444455556666:demo"}}}"#)).await?;
-    stage.note(
-        "POST na /notifications/v1/destinations",
-        "placeholder",
-        &answer,
-        &Wanted {
-            answer: "200",
-            token: Upstream::Token("grantless"),
-        },
-        "grantless: a client-credentials token",
-    );
-
-    let answer = get(format!(
-        "{NA}/reports/2021-06-30/documents/amzn1.spdoc.1.4.na.demo"
-    ))
-    .await?;
-    let url = answer.text("/url").unwrap_or_default();
-    stage.note(
-        "GET na /reports/…/documents/{id}",
-        "placeholder",
-        &answer,
-        &Wanted {
-            answer: "200",
-            token: Upstream::Token("access"),
-        },
-        "its document URL is learnt",
-    );
-    let answer = player_get(player, &url, None).await?;
-    stage.note(
-        "GET that document",
-        "nothing",
-        &answer,
-        &Wanted {
-            answer: "200",
-            token: Upstream::NoToken,
-        },
-        "handed out to acme: relayed without a credential",
-    );
-    refused(&mut stage, player, &vended).await?;
-    troubled(&mut stage, player).await?;
+    let vended = injected(&mut stage).await?;
+    swapped(&mut stage).await?;
+    documents(&mut stage).await?;
+    refused(&mut stage, &vended).await?;
+    troubled(&mut stage).await?;
     Ok(stage.rows)
 }
 
+/// What goes out with a token of the right tenant and kind. Returns beta's phantom access token.
+async fn injected(stage: &mut Stage<'_>) -> Result<String, Complaint> {
+    let na = format!("{NA}{ORDERS}ATVPDKIKX0DER");
+    let orders = "GET na /orders/v0/orders";
+    stage
+        .get(Scene {
+            call: orders,
+            url: &na,
+            sent: Sent::Placeholder,
+            answer: "200",
+            upstream: ACCESS,
+            why: "injected: default tenant acme",
+        })
+        .await?;
+    let acme = stage.token();
+
+    let form = format!(
+        "grant_type=refresh_token&refresh_token={}&client_id=spx-placeholder&client_secret=spx-placeholder",
+        stage.world.phantom("beta")?
+    );
+    let lwa = "https://api.amazon.com/auth/o2/token";
+    let answer = stage
+        .post(
+            &form,
+            Scene {
+                call: "POST api.amazon.com /auth/o2/token",
+                url: lwa,
+                sent: Sent::Nothing,
+                answer: "200",
+                upstream: Upstream::Nothing,
+                why: "beta's phantom, answered here: nothing went out",
+            },
+        )
+        .await?;
+    let vended = answer.text("/access_token").unwrap_or_default();
+
+    let eu = format!("{EU}{ORDERS}A1F83G8C2ARO7P");
+    stage
+        .get(Scene {
+            call: "GET eu /orders/v0/orders",
+            url: &eu,
+            sent: Sent::Phantom(&vended),
+            answer: "200",
+            upstream: ACCESS,
+            why: "injected: the phantom names tenant beta",
+        })
+        .await?;
+    stage.expect(stage.token() != acme, "acme and beta got the same token");
+
+    stage
+        .get(Scene {
+            call: orders,
+            url: &na,
+            sent: Sent::LeftOver,
+            answer: "200",
+            upstream: ACCESS,
+            why: "the program's token was dropped, acme's injected",
+        })
+        .await?;
+    stage.expect(stage.token() == acme, "the program's own token got through");
+
+    Ok(vended)
+}
+
+/// What goes out with another token than the tenant's own.
+async fn swapped(stage: &mut Stage<'_>) -> Result<(), Complaint> {
+    let address = format!("{NA}{ADDRESS}");
+    stage
+        .get(Scene {
+            call: "GET na /orders/v0/orders/{orderId}/address",
+            url: &address,
+            sent: Sent::Placeholder,
+            answer: "200",
+            upstream: Upstream::Token("rdt"),
+            why: "swapped to a restricted data token",
+        })
+        .await?;
+
+    let destination = r#"{"name":"demo","resourceSpecification":{"sqs":{"arn":"arn:aws:sqs:us-east-2:444455556666:demo"}}}"#;
+    let url = format!("{NA}/notifications/v1/destinations");
+    stage
+        .post(
+            destination,
+            Scene {
+                call: "POST na /notifications/v1/destinations",
+                url: &url,
+                sent: Sent::Placeholder,
+                answer: "200",
+                upstream: Upstream::Token("grantless"),
+                why: "grantless: a client-credentials token",
+            },
+        )
+        .await?;
+    Ok(())
+}
+
+/// A document URL is usable once SP-API has handed it out, and carries no credential.
+async fn documents(stage: &mut Stage<'_>) -> Result<(), Complaint> {
+    let report = format!("{NA}/reports/2021-06-30/documents/amzn1.spdoc.1.4.na.demo");
+    let answer = stage
+        .get(Scene {
+            call: "GET na /reports/…/documents/{id}",
+            url: &report,
+            sent: Sent::Placeholder,
+            answer: "200",
+            upstream: ACCESS,
+            why: "its document URL is learnt",
+        })
+        .await?;
+    let url = answer.text("/url").unwrap_or_default();
+    stage
+        .get(Scene {
+            call: "GET that document",
+            url: &url,
+            sent: Sent::Nothing,
+            answer: "200",
+            upstream: Upstream::NoToken,
+            why: "handed out to acme: relayed without a credential",
+        })
+        .await?;
+    let other = "https://sandbox-documents.s3.amazonaws.com/anything";
+    stage
+        .get(Scene {
+            call: "GET another document",
+            url: other,
+            sent: Sent::Nothing,
+            answer: "document_denied",
+            upstream: Upstream::Nothing,
+            why: "not handed out by SP-API",
+        })
+        .await?;
+    Ok(())
+}
+
 /// What policy refuses. Of all this nothing may reach Amazon.
-async fn refused(stage: &mut Stage<'_>, player: &Player, beta: &str) -> Result<(), Complaint> {
-    let placeholder = Some("spx-placeholder");
-    let refused = |code| Wanted {
-        answer: code,
-        token: Upstream::Nothing,
-    };
-    let answer = player.connect("evil.example:443").await?;
+async fn refused(stage: &mut Stage<'_>, beta: &str) -> Result<(), Complaint> {
+    let answer = stage.player.connect("evil.example:443").await?;
     stage.note(
-        "CONNECT evil.example:443",
-        "nothing",
+        &Scene {
+            call: "CONNECT evil.example:443",
+            url: "",
+            sent: Sent::Nothing,
+            answer: "egress_denied",
+            upstream: Upstream::Nothing,
+            why: "refused by host",
+        },
         &answer,
-        &refused("egress_denied"),
-        "refused by host",
     );
-    let answer = player_get(
-        player,
-        &format!("{NA}/finances/v0/financialEvents"),
-        placeholder,
-    )
-    .await?;
-    stage.note(
-        "GET na /finances/v0/financialEvents",
-        "placeholder",
-        &answer,
-        &refused("route_denied"),
-        "refused by route",
-    );
-    let answer = player_get(player, &format!("{EU}{ADDRESS}"), Some(beta)).await?;
-    stage.note(
-        "GET eu /orders/v0/orders/{orderId}/address",
-        "phantom of beta",
-        &answer,
-        &refused("scope_denied"),
-        "refused by scope",
-    );
-    let answer = player_get(player, &format!("{EU}{ORDERS}ATVPDKIKX0DER"), placeholder).await?;
-    stage.note(
-        "GET eu /orders/v0/orders",
-        "placeholder",
-        &answer,
-        &refused("region_denied"),
-        "refused by region: acme is na",
-    );
-    let answer = player_get(player, &format!("{NA}{ORDERS}A1F83G8C2ARO7P"), placeholder).await?;
-    stage.note(
-        "GET na /orders/v0/orders",
-        "placeholder",
-        &answer,
-        &refused("marketplace_denied"),
-        "refused by marketplace",
-    );
-    let answer = player_get(player, &format!("{NA}/orders//v0/orders"), placeholder).await?;
-    stage.note(
-        "GET na /orders//v0/orders",
-        "placeholder",
-        &answer,
-        &refused("path_ambiguous"),
-        "two readers could take it for two routes",
-    );
-    let answer = player_get(
-        player,
-        "https://sandbox-documents.s3.amazonaws.com/anything",
-        None,
-    )
-    .await?;
-    stage.note(
-        "GET another document",
-        "nothing",
-        &answer,
-        &refused("document_denied"),
-        "not handed out by SP-API",
-    );
+    for (call, url, sent, answer, why) in [
+        (
+            "GET na /finances/v0/financialEvents",
+            format!("{NA}/finances/v0/financialEvents"),
+            Sent::Placeholder,
+            "route_denied",
+            "refused by route",
+        ),
+        (
+            "GET eu /orders/v0/orders/{orderId}/address",
+            format!("{EU}{ADDRESS}"),
+            Sent::Phantom(beta),
+            "scope_denied",
+            "refused by scope",
+        ),
+        (
+            "GET eu /orders/v0/orders",
+            format!("{EU}{ORDERS}ATVPDKIKX0DER"),
+            Sent::Placeholder,
+            "region_denied",
+            "refused by region: acme is na",
+        ),
+        (
+            "GET na /orders/v0/orders",
+            format!("{NA}{ORDERS}A1F83G8C2ARO7P"),
+            Sent::Placeholder,
+            "marketplace_denied",
+            "refused by marketplace",
+        ),
+        (
+            "GET na /orders//v0/orders",
+            format!("{NA}/orders//v0/orders"),
+            Sent::Placeholder,
+            "path_ambiguous",
+            "two readers could take it for two routes",
+        ),
+    ] {
+        stage
+            .get(Scene {
+                call,
+                url: &url,
+                sent,
+                answer,
+                upstream: Upstream::Nothing,
+                why,
+            })
+            .await?;
+    }
     Ok(())
 }
 
 /// What goes wrong at Amazon and is mended here.
-async fn troubled(stage: &mut Stage<'_>, player: &Player) -> Result<(), Complaint> {
-    let fault = |json: &str| {
-        Fault::parse(json).map_err(|error| Complaint::while_doing("the demo's fault", error))
-    };
-    stage
-        .world
-        .sandbox
-        .fault(fault(r#"{"lwa_down":"refuse"}"#)?);
-    let answer = player_get(
-        player,
-        &format!("{NA}{ORDERS}ATVPDKIKX0DER"),
-        Some("spx-placeholder"),
-    )
-    .await?;
-    stage.note(
-        "GET na /orders/v0/orders, LWA down",
-        "placeholder",
-        &answer,
-        &Wanted {
-            answer: "200",
-            token: Upstream::Token("access"),
-        },
-        "the token in memory is inside its life",
-    );
-    stage.world.sandbox.clear_faults();
-    stage
-        .world
-        .sandbox
-        .fault(fault(r#"{"expire_tokens_now":true}"#)?);
-    let answer = player_get(
-        player,
-        &format!("{NA}{ORDERS}ATVPDKIKX0DER"),
-        Some("spx-placeholder"),
-    )
-    .await?;
-    stage.note(
-        "GET na /orders/v0/orders, token expired",
-        "placeholder",
-        &answer,
-        &Wanted {
-            answer: "200",
-            token: Upstream::Token("access"),
-        },
-        "Amazon refused it: one exchange, one replay",
-    );
+async fn troubled(stage: &mut Stage<'_>) -> Result<(), Complaint> {
+    let url = format!("{NA}{ORDERS}ATVPDKIKX0DER");
+    for (fault, call, why) in [
+        (
+            r#"{"lwa_down":"refuse"}"#,
+            "GET na /orders/v0/orders, LWA down",
+            "the token in memory is inside its life",
+        ),
+        (
+            r#"{"expire_tokens_now":true}"#,
+            "GET na /orders/v0/orders, token expired",
+            "Amazon refused it: one exchange, one replay",
+        ),
+    ] {
+        let fault = Fault::parse(fault)
+            .map_err(|error| Complaint::while_doing("the demo's fault", error))?;
+        stage.world.sandbox.clear_faults();
+        stage.world.sandbox.fault(fault);
+        stage
+            .get(Scene {
+                call,
+                url: &url,
+                sent: Sent::Placeholder,
+                answer: "200",
+                upstream: ACCESS,
+                why,
+            })
+            .await?;
+    }
     Ok(())
 }
 
-async fn player_get(
-    player: &Player,
-    url: &str,
-    credential: Option<&str>,
-) -> Result<Seen, Complaint> {
-    player.call(Method::GET, url, credential, None).await
+struct Stage<'a> {
+    world: &'a World,
+    player: &'a Player,
+    rows: Vec<Row>,
+    seen: u64,
 }
 
 impl Stage<'_> {
+    async fn get(&mut self, scene: Scene<'_>) -> Result<Seen, Complaint> {
+        let answer = self
+            .player
+            .call(Method::GET, scene.url, scene.sent.value(), None)
+            .await?;
+        self.note(&scene, &answer);
+        Ok(answer)
+    }
+
+    async fn post(&mut self, body: &str, scene: Scene<'_>) -> Result<Seen, Complaint> {
+        let answer = self
+            .player
+            .call(Method::POST, scene.url, scene.sent.value(), Some(body))
+            .await?;
+        self.note(&scene, &answer);
+        Ok(answer)
+    }
+
     /// What reached Amazon since the last look, token requests left out.
     fn catch_up(&mut self) -> Vec<Received> {
         let news = self.world.sandbox.received_since(self.seen);
@@ -337,68 +385,56 @@ impl Stage<'_> {
             .collect()
     }
 
-    /// Adds a row; returns the token that Amazon received, as kind and fingerprint.
-    fn note(
-        &mut self,
-        call: &str,
-        sent: &str,
-        answer: &Seen,
-        wanted: &Wanted,
-        why: &str,
-    ) -> String {
+    /// Adds a row, checked against what the scene has to come to.
+    fn note(&mut self, scene: &Scene<'_>, answer: &Seen) {
         let news = self.catch_up();
         let last = news.last();
-        let (received, upstream) = match last {
-            None => ("nothing".to_owned(), Upstream::Nothing),
-            Some(one) => {
-                one.token
-                    .as_ref()
-                    .map_or(("no token".to_owned(), Upstream::NoToken), |token| {
-                        (
-                            format!("{} ·{}", token.kind, token.fingerprint),
-                            Upstream::Token(token.kind),
-                        )
-                    })
-            }
+        let token = last.and_then(|one| one.token.as_ref());
+        let upstream = match (last, token) {
+            (None, _) => Upstream::Nothing,
+            (Some(_), None) => Upstream::NoToken,
+            (Some(_), Some(token)) => Upstream::Token(token.kind),
+        };
+        let received = match (last, token) {
+            (None, _) => "nothing".to_owned(),
+            (Some(_), None) => "no token".to_owned(),
+            (Some(_), Some(token)) => format!("{} ·{}", token.kind, token.fingerprint),
         };
         let got = answer
             .code
             .clone()
             .unwrap_or_else(|| answer.status.to_string());
         let right =
-            got == wanted.answer && upstream == wanted.token && !last.is_some_and(|one| one.leak);
+            got == scene.answer && upstream == scene.upstream && !last.is_some_and(|one| one.leak);
         let surprise =
-            (!right).then(|| format!("wanted {} and {}", wanted.answer, wanted.token.words()));
+            (!right).then(|| format!("wanted {} and {}", scene.answer, scene.upstream.words()));
         let answer = if answer.code.is_some() {
             format!("{} {got}", answer.status)
         } else {
             got
         };
         self.rows.push(Row {
-            call: call.to_owned(),
-            sent: sent.to_owned(),
-            received: received.clone(),
+            call: scene.call.to_owned(),
+            sent: scene.sent.words(),
+            received,
             answer,
-            why: why.to_owned(),
+            why: scene.why.to_owned(),
             surprise,
         });
-        received
+    }
+
+    /// What Amazon received in the last row.
+    fn token(&self) -> String {
+        self.rows
+            .last()
+            .map(|row| row.received.clone())
+            .unwrap_or_default()
     }
 
     /// Marks the last row when something beside it does not hold.
     fn expect(&mut self, holds: bool, otherwise: &str) {
         if let (false, Some(row)) = (holds, self.rows.last_mut()) {
             row.surprise = Some(otherwise.to_owned());
-        }
-    }
-}
-
-impl Upstream {
-    fn words(self) -> String {
-        match self {
-            Self::Nothing => "nothing upstream".to_owned(),
-            Self::NoToken => "a call without a token upstream".to_owned(),
-            Self::Token(kind) => format!("a token of kind {kind} upstream"),
         }
     }
 }

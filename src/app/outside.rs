@@ -1,0 +1,125 @@
+//! The way of token requests to LWA and the Tokens API.
+//!
+//! Job: be the [`Transport`] of the token room, over the upstream room's client.
+//! Invariants: one bound on the whole exchange; an answer is read up to [`ANSWER_BYTES`]; errors describe connections, never
+//! what was sent over them.
+//! Failure mode: one line of text for the log.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+
+use crate::store::BoxFuture;
+use crate::task::Tasks;
+use crate::token::exchange::{ANSWER_BYTES, Answer, Post, Transport};
+use crate::upstream::client::{Client, Manner};
+use crate::upstream::dial::Dialer;
+
+/// The way of token requests to LWA and the Tokens API: the same dialling, trust and `connect_to` as the walk's.
+#[derive(Debug)]
+pub(super) struct Outside {
+    client: Client<Full<bytes::Bytes>>,
+    bound: Duration,
+}
+
+impl Transport for Outside {
+    fn post<'a>(&'a self, post: Post<'a>) -> BoxFuture<'a, Result<Answer, String>> {
+        Box::pin(async move {
+            match tokio::time::timeout(self.bound, self.carry(post)).await {
+                Ok(answer) => answer,
+                Err(_elapsed) => Err("no answer within lwa.timeout".to_owned()),
+            }
+        })
+    }
+}
+
+impl Outside {
+    /// `bound` is the longest that one exchange may take, in all.
+    pub(super) fn new(dialer: Arc<Dialer>, tasks: &Tasks, bound: Duration) -> Arc<Self> {
+        let outside = Arc::new(Self {
+            client: Client::new(dialer, tasks.clone(), bound),
+            bound,
+        });
+        let (closing, stop) = (Arc::clone(&outside), tasks.stopping());
+        let _closes = tasks.control("close-pool", async move {
+            stop.await;
+            closing.client.close();
+        });
+        outside
+    }
+
+    async fn carry(&self, post: Post<'_>) -> Result<Answer, String> {
+        let make = || {
+            let mut request = Request::new(Full::new(post.body.clone()));
+            *request.method_mut() = http::Method::POST;
+            *request.uri_mut() = post.target.parse().ok()?;
+            let fields = request.headers_mut();
+            fields.insert(
+                header::HOST,
+                HeaderValue::from_str(&host_field(post.to)).ok()?,
+            );
+            fields.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(post.content_type),
+            );
+            fields.insert(header::CONTENT_LENGTH, post.body.len().into());
+            fields.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+            fields.insert(
+                header::USER_AGENT,
+                HeaderValue::from_static(concat!(
+                    "spapi-sidecar/",
+                    env!("CARGO_PKG_VERSION"),
+                    " (Language=Rust)"
+                )),
+            );
+            fields.extend(
+                post.fields
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.clone())),
+            );
+            Some(request)
+        };
+        let progress = AtomicU64::new(0);
+        // asking for a token twice does no harm, so a stale connection is replaced
+        let manner = Manner {
+            http2: false,
+            repeatable: true,
+            progress: &progress,
+        };
+        let response = self
+            .client
+            .send(post.to, manner, make)
+            .await
+            .map_err(|error| describe(&error))?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES)
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?
+            .to_bytes();
+        Ok(Answer { status, body })
+    }
+}
+
+fn host_field(to: &crate::name::Authority) -> String {
+    if to.port == 443 {
+        to.host.to_string()
+    } else {
+        to.to_string()
+    }
+}
+
+/// An error and its causes, on one line. Errors of this path describe connections, never what was sent over them.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -90,7 +90,7 @@ impl App {
     /// # Errors
     /// When something that only an operator can mend is missing.
     pub async fn start(config: Config, sink: Sink, cores: usize) -> Result<Self, StartError> {
-        refuse_what_is_not_there(&config)?;
+        say_what_is_not_there(&config)?;
         let tasks = Tasks::new(tokio::runtime::Handle::current());
         let authority = open_authority(&config)?;
         let leaves = LeafCache::new(authority)?;
@@ -195,16 +195,17 @@ impl App {
     }
 }
 
-/// Settings whose silent neglect would leave an operator worse off than a refusal.
-fn refuse_what_is_not_there(config: &Config) -> Result<(), StartError> {
+/// A setting that this version does not carry out is refused where nothing works without it, and said loudly elsewhere.
+fn say_what_is_not_there(config: &Config) -> Result<(), StartError> {
     if matches!(config.tenants, Tenants::FromStore) {
         return Err(StartError::NotYet("`tenants: { from: store }`"));
     }
-    if config.telemetry.otlp.is_some() {
-        return Err(StartError::NotYet("`telemetry.otlp`"));
-    }
-    if config.alerts.webhook.is_some() {
-        return Err(StartError::NotYet("`alerts.webhook`"));
+    let set = [
+        ("telemetry.otlp", config.telemetry.otlp.is_some()),
+        ("alerts.webhook", config.alerts.webhook.is_some()),
+    ];
+    for (setting, _) in set.iter().filter(|(_, is_set)| *is_set) {
+        tracing::warn!(setting, "this setting is not carried out by this version");
     }
     Ok(())
 }

@@ -190,10 +190,8 @@ fn returned(
 
 /// Amazon's request ids are letters, digits, `-` and `_`; anything else is not taken into the log.
 fn is_plain_id(id: &str) -> bool {
-    id.len() <= 64
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    id.len() <= 64 && id.bytes().all(plain)
 }
 
 async fn walk(

@@ -7,6 +7,7 @@
 
 mod background;
 mod outside;
+mod reload;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,9 +18,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use self::outside::Outside;
+pub use self::reload::ReloadError;
 use crate::admin::{self, Readiness};
 use crate::config::{Config, Tenants};
 use crate::document::Documents;
@@ -126,7 +128,8 @@ impl App {
             first_id: rand::random(),
             ids: AtomicU64::new(0),
             real_token_seen: AtomicBool::new(false),
-            world: ArcSwap::from_pointee(World::new(config)),
+            world: ArcSwap::from_pointee(World::new(config, 0)),
+            generation: watch::Sender::new(0),
         });
         let world = shared.world.load_full();
         let readiness = Arc::new(Readiness::new(world.tenants.len()));
@@ -175,6 +178,15 @@ impl App {
     #[must_use]
     pub const fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Puts a new configuration in force: the next request of every connection is judged by it, and a tunnel whose rule is
+    /// gone is closed. Either the whole file is taken or nothing changes.
+    ///
+    /// # Errors
+    /// When the file changes something that takes a restart.
+    pub fn reload(&self, config: Config) -> Result<(), ReloadError> {
+        reload::reload(&self.shared, config)
     }
 
     /// Completes when the sidecar may take traffic.

@@ -1,6 +1,7 @@
 //! `run`: the sidecar.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,7 +13,8 @@ use crate::telemetry::{self, Sink};
 /// Runs the sidecar until SIGTERM or SIGINT, then drains.
 ///
 /// Log and access lines go to standard output, one JSON object a line. It starts although the store or LWA is down, and is
-/// ready (`spapi-sidecar health`) when both have answered.
+/// ready (`spapi-sidecar health`) when both have answered. SIGHUP reads the configuration again: tenants, routes, egress and
+/// limits change under open connections; a bad file changes nothing.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  spapi-sidecar run --config /etc/spapi-sidecar/proxy.yaml")]
 pub struct Args {
@@ -30,22 +32,25 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
     let sink = Sink::new(std::io::stdout());
     telemetry::start(&config.telemetry, environment("RUST_LOG").as_deref(), &sink);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let ended = control_runtime(1)?.block_on(serve(config, sink.clone(), cores));
+    let ended =
+        control_runtime(1)?.block_on(serve(&args.config.config, config, sink.clone(), cores));
     sink.flush();
     ended
 }
 
-async fn serve(config: Config, sink: Sink, cores: usize) -> Result<Exit, Complaint> {
-    let (mut terminate, mut interrupt) = (
-        listen(SignalKind::terminate())?,
-        listen(SignalKind::interrupt())?,
-    );
+async fn serve(path: &Path, config: Config, sink: Sink, cores: usize) -> Result<Exit, Complaint> {
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hang_up = listen(SignalKind::hangup())?;
     let app = App::start(config, sink, cores)
         .await
         .map_err(|error| Complaint(error.to_string()))?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => reload(path, &app),
+            _ = terminate.recv() => break tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => break tracing::info!("SIGINT: draining"),
+        }
     }
     let left = app.drain().await;
     if left.is_empty() {
@@ -57,6 +62,17 @@ async fn serve(config: Config, sink: Sink, cores: usize) -> Result<Exit, Complai
         );
     }
     Ok(Exit::Done)
+}
+
+/// SIGHUP: the file is read and checked whole, then put in force; a bad one changes nothing.
+fn reload(path: &Path, app: &App) {
+    let taken = load(path).and_then(|config| {
+        app.reload(config)
+            .map_err(|error| Complaint(error.to_string()))
+    });
+    if let Err(complaint) = taken {
+        tracing::error!(error = %complaint, "SIGHUP: the new configuration was not taken; the old one stays in force");
+    }
 }
 
 fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Complaint> {

@@ -118,6 +118,7 @@ async fn answer(
                 Opening {
                     worker,
                     way,
+                    generation: world.generation,
                     login,
                     pulse,
                     record,
@@ -190,6 +191,7 @@ async fn connect(
 struct Opening {
     worker: Arc<Worker>,
     way: Way,
+    generation: u64,
     login: Option<TenantId>,
     pulse: Arc<Pulse>,
     record: Record,
@@ -203,6 +205,7 @@ fn open(opening: Opening, request: Request<Incoming>) {
         let Opening {
             worker,
             way,
+            generation,
             login,
             pulse,
             mut record,
@@ -227,6 +230,7 @@ fn open(opening: Opening, request: Request<Incoming>) {
                         target,
                         host,
                         mode,
+                        generation,
                         login,
                         pulse,
                     },
@@ -271,6 +275,7 @@ fn plain(
             host: target.host.to_string().into(),
             target,
             mode,
+            generation: world.generation,
             login,
             pulse: Arc::clone(pulse),
         }),

@@ -233,6 +233,7 @@ async fn transparent(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
                 target,
                 host,
                 mode,
+                generation: world.generation,
                 login: None,
                 pulse,
             };

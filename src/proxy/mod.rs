@@ -12,11 +12,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::{Config, EgressMode, Tenant, Tenants};
 use crate::document::Documents;
 use crate::name::Authority;
+use crate::outcome::{Failure, Reason};
 use crate::phantom::PhantomKey;
 use crate::policy::Policy;
 use crate::task::Tasks;
@@ -47,6 +48,8 @@ pub mod tunnel;
 /// What a reload swaps: the file and all that was compiled from it.
 #[derive(Debug)]
 pub struct World {
+    /// Grows with every reload: tells a connection that policy may have changed since it was opened.
+    pub generation: u64,
     /// The file.
     pub config: Config,
     /// Its compiled policy.
@@ -58,7 +61,7 @@ pub struct World {
 impl World {
     /// Compiles a configuration.
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, generation: u64) -> Self {
         let policy = Policy::compile(&config);
         let tenants = match &config.tenants {
             Tenants::Listed(tenants) => tenants
@@ -68,6 +71,7 @@ impl World {
             Tenants::FromStore => HashMap::new(),
         };
         Self {
+            generation,
             config,
             policy,
             tenants,
@@ -80,6 +84,8 @@ impl World {
 pub struct Shared {
     /// The configuration in force.
     pub world: ArcSwap<World>,
+    /// The generation in force, for tunnels to wait on.
+    pub generation: watch::Sender<u64>,
     /// Tokens.
     pub tokens: TokenSource,
     /// Leaves and their TLS configurations.
@@ -138,6 +144,8 @@ pub struct Connection {
     pub host: Arc<str>,
     /// What policy said of it.
     pub mode: EgressMode,
+    /// In which generation.
+    pub generation: u64,
     /// The tenant of the proxy login, if there was one.
     pub login: Option<TenantId>,
     /// Its idle clock.
@@ -145,6 +153,28 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Whether policy still says of this connection's host what it said when the connection was opened.
+    ///
+    /// # Errors
+    /// When a reload took the rule away or changed what it does.
+    pub fn still_allowed(&self, world: &World) -> Result<(), Failure> {
+        if world.generation == self.generation {
+            return Ok(());
+        }
+        let mode = world.policy.egress(&self.target).map_err(Failure::from)?;
+        if mode == self.mode {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Reason::EgressDenied,
+            format!(
+                "The rule for {} has changed since this connection was opened.",
+                self.host
+            ),
+            "Open a new connection.",
+        ))
+    }
+
     /// What every core shares.
     #[must_use]
     pub fn shared(&self) -> &Arc<Shared> {

@@ -123,17 +123,27 @@ pub async fn serve(
         request.method().clone(),
     );
     let world = shared.world.load_full();
-    let answer = match connection.mode {
-        EgressMode::Inject => walk(&connection, &world, request, &mut record).await,
-        EgressMode::Lwa => phantom::token_endpoint(&connection, &world, request, &mut record).await,
-        EgressMode::Document => document::relay(&connection, &world, request, &mut record).await,
+    let answer = by_mode(&connection, &world, request, &mut record).await;
+    Ok(complete(answer, record, serving))
+}
+
+async fn by_mode(
+    connection: &Connection,
+    world: &World,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Answer, Failure> {
+    connection.still_allowed(world)?;
+    match connection.mode {
+        EgressMode::Inject => walk(connection, world, request, record).await,
+        EgressMode::Lwa => phantom::token_endpoint(connection, world, request, record).await,
+        EgressMode::Document => document::relay(connection, world, request, record).await,
         EgressMode::Tunnel => Err(Failure::new(
             Reason::BadRequest,
             "A tunnel serves no requests.",
             "This is a defect of the sidecar.",
         )),
-    };
-    Ok(complete(answer, record, serving))
+    }
 }
 
 fn complete(

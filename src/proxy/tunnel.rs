@@ -7,18 +7,21 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Worker;
 use super::hello;
 use super::pulse::Pulse;
+use crate::config::EgressMode;
 use crate::name::{Authority, Host};
 use crate::outcome::Reason;
-use crate::telemetry::record::{Outcome, Record};
+use crate::telemetry::record::{self, Outcome, Record};
 
 /// Size of a copy buffer, each way, in bytes: four TLS records.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -84,12 +87,36 @@ pub async fn carry<T>(
         }
     };
     pulse.no_heads();
-    match copy(io, upstream, hello, record).await {
-        Ok(()) => {
-            record.status = 200;
-            record.outcome = Outcome::Tunnelled;
+    let counted = Counted {
+        io,
+        bytes: Arc::clone(&record.bytes),
+    };
+    let ended = tokio::select! {
+        ended = copy(counted, upstream, &hello) => ended,
+        () = taken_away(worker, &tunnel.target) => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "a reload took the tunnel's rule away",
+        )),
+    };
+    record.status = 200;
+    match ended {
+        Ok(()) => record.outcome = Outcome::Tunnelled,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            note(record, Reason::EgressDenied, &error);
         }
         Err(error) => note(record, Reason::UpstreamUnreachable, &error),
+    }
+}
+
+/// Completes when a reload has taken the tunnel's rule away.
+async fn taken_away(worker: &Worker, target: &Authority) {
+    let mut generation = worker.shared.generation.subscribe();
+    // the sender is the process's own
+    while generation.changed().await.is_ok() {
+        let world = worker.shared.world.load_full();
+        if world.policy.egress(target) != Ok(EgressMode::Tunnel) {
+            return;
+        }
     }
 }
 
@@ -105,26 +132,64 @@ fn asks_for(hello: &hello::Hello, target: &Authority) -> bool {
 }
 
 async fn copy<T>(
-    io: &mut T,
+    mut io: Counted<'_, T>,
     mut upstream: TcpStream,
-    hello: hello::Hello,
-    record: &Record,
+    hello: &hello::Hello,
 ) -> io::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
     upstream.write_all(&hello.bytes).await?;
-    record
-        .bytes
+    io.bytes
         .inward
         .fetch_add(count(hello.bytes.len()), Ordering::Relaxed);
-    drop(hello);
-    let (inward, outward) =
-        tokio::io::copy_bidirectional_with_sizes(io, &mut upstream, BUFFER_BYTES, BUFFER_BYTES)
-            .await?;
-    record.bytes.inward.fetch_add(inward, Ordering::Relaxed);
-    record.bytes.outward.fetch_add(outward, Ordering::Relaxed);
+    tokio::io::copy_bidirectional_with_sizes(&mut io, &mut upstream, BUFFER_BYTES, BUFFER_BYTES)
+        .await?;
     Ok(())
+}
+
+/// The client's side, with its bytes counted as they pass: however the tunnel ends, the record has them.
+struct Counted<'a, T> {
+    io: &'a mut T,
+    bytes: Arc<record::Bytes>,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<'_, T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let poll = Pin::new(&mut *self.io).poll_read(cx, buffer);
+        let read = buffer.filled().len() - before;
+        self.bytes.inward.fetch_add(count(read), Ordering::Relaxed);
+        poll
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<'_, T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut *self.io).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(written)) = &poll {
+            self.bytes
+                .outward
+                .fetch_add(count(*written), Ordering::Relaxed);
+        }
+        poll
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.io).poll_shutdown(cx)
+    }
 }
 
 fn count(bytes: usize) -> u64 {
@@ -133,7 +198,7 @@ fn count(bytes: usize) -> u64 {
 
 fn note(record: &mut Record, reason: Reason, error: &io::Error) {
     record.reason = Some(reason);
-    record.outcome = if reason == Reason::NameMismatch {
+    record.outcome = if matches!(reason, Reason::NameMismatch | Reason::EgressDenied) {
         Outcome::Refused
     } else {
         Outcome::Failed

@@ -8,5 +8,6 @@
 )]
 
 mod intercept;
+mod reload;
 mod store;
 mod support;

@@ -101,6 +101,7 @@ pub(crate) struct TestSidecar {
     pub(crate) app: App,
     pub(crate) sandbox: Sandbox,
     pub(crate) folder: tempfile::TempDir,
+    configuration: String,
     sink: Sink,
     lines: Lines,
 }
@@ -131,9 +132,15 @@ impl TestSidecar {
             app,
             sandbox,
             folder,
+            configuration: text,
             sink,
             lines,
         }
+    }
+
+    /// The text that the sidecar was started with.
+    pub(crate) fn configuration(&self) -> &str {
+        &self.configuration
     }
 
     /// Where the CONNECT listener is.

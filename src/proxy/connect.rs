@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
+use super::amend::Amended;
 use super::answer::AnswerBody;
 use super::hello::Rewound;
 use super::listen::Permit;
@@ -52,14 +53,14 @@ pub async fn serve(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
     let limits = worker.shared.world.load().config.listen.limits;
     let pulse = Pulse::new(limits.idle_timeout, limits.header_timeout);
     let io = Pulsed::new(stream, Arc::clone(&pulse));
-    let tasks = worker.shared.tasks.clone();
+    let (tasks, shared) = (worker.shared.tasks.clone(), Arc::clone(&worker.shared));
     let service = service_fn(move |request| {
         let (worker, pulse, permit) =
             (Arc::clone(&worker), Arc::clone(&pulse), Arc::clone(&permit));
         async move { Ok::<_, Infallible>(answer(worker, pulse, permit, request).await) }
     });
     let served = http1(&limits)
-        .serve_connection(TokioIo::new(io), service)
+        .serve_connection(TokioIo::new(Amended::new(io, shared, "".into())), service)
         .with_upgrades();
     let mut served = std::pin::pin!(served);
     let ended = tokio::select! {
@@ -215,10 +216,10 @@ fn open(opening: Opening, request: Request<Incoming>) {
         let Ok(upgraded) = hyper::upgrade::on(request).await else {
             return;
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<Pulsed<TcpStream>>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<Amended<Pulsed<TcpStream>>>>() else {
             return;
         };
-        let io = Rewound::new(parts.read_buf, parts.io.into_inner());
+        let io = Rewound::new(parts.read_buf, parts.io.into_inner().into_inner());
         match way {
             Way::Intercept(target, mode) => {
                 // each request inside has a record of its own

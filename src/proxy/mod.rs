@@ -27,6 +27,7 @@ use crate::tls::leaf::LeafCache;
 use crate::token::TokenSource;
 use crate::upstream::client::Client;
 
+pub mod amend;
 pub mod answer;
 pub mod connect;
 pub mod credential;

@@ -8,6 +8,7 @@
 mod background;
 mod outside;
 mod reload;
+mod status;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -121,6 +122,7 @@ impl App {
             recorder: Arc::new(Recorder {
                 sink,
                 release: config.telemetry.release.as_str().into(),
+                traffic: Arc::default(),
             }),
             permits: Arc::new(Semaphore::new(config.listen.limits.max_connections)),
             tasks,
@@ -133,10 +135,15 @@ impl App {
         });
         let world = shared.world.load_full();
         let readiness = Arc::new(Readiness::new(world.tenants.len()));
-        let _admin = shared.tasks.control(
-            "admin",
-            admin::serve(admin_socket, Arc::clone(&readiness), shared.tasks.clone()),
-        );
+        let theirs = Arc::clone(&shared);
+        let office = admin::Office {
+            readiness: Arc::clone(&readiness),
+            status: Arc::new(move || status::status(&theirs)),
+            tasks: shared.tasks.clone(),
+        };
+        let _admin = shared
+            .tasks
+            .control("admin", admin::serve(admin_socket, office));
         background::start(&shared, &world, &store, &readiness);
         let cores = start_cores(
             &shared,

@@ -81,28 +81,33 @@ impl Readiness {
     }
 }
 
+/// What the admin listener answers from: handles that the composition root hands over.
 #[derive(Clone)]
-struct Admin {
-    readiness: Arc<Readiness>,
-    tasks: Tasks,
-    own: Option<SocketAddr>,
+pub struct Office {
+    /// What has to happen first.
+    pub readiness: Arc<Readiness>,
+    /// The sidecar's state as JSON, without secrets.
+    pub status: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// To know of a drain.
+    pub tasks: Tasks,
+}
+
+impl std::fmt::Debug for Office {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Office").finish_non_exhaustive()
+    }
 }
 
 /// Serves until the drain begins.
-pub async fn serve(listener: TcpListener, readiness: Arc<Readiness>, tasks: Tasks) {
-    let admin = Admin {
-        readiness,
-        own: listener.local_addr().ok(),
-        tasks: tasks.clone(),
-    };
+pub async fn serve(listener: TcpListener, office: Office) {
+    let own = listener.local_addr().ok();
+    let tasks = office.tasks.clone();
     let router = Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
-        .layer(middleware::from_fn_with_state(
-            admin.clone(),
-            only_known_hosts,
-        ))
-        .with_state(admin);
+        .route("/api/v1/status", get(status))
+        .layer(middleware::from_fn_with_state(own, only_known_hosts))
+        .with_state(office);
     if let Err(error) = axum::serve(listener, router)
         .with_graceful_shutdown(tasks.stopping())
         .await
@@ -111,13 +116,17 @@ pub async fn serve(listener: TcpListener, readiness: Arc<Readiness>, tasks: Task
     }
 }
 
-async fn only_known_hosts(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+async fn only_known_hosts(
+    State(own): State<Option<SocketAddr>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let host = request
         .headers()
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())
         .and_then(|host| Authority::parse_with_default(host, 80).ok());
-    if host.is_some_and(|host| is_known(&host.host, admin.own)) {
+    if host.is_some_and(|host| is_known(&host.host, own)) {
         return next.run(request).await;
     }
     let body = json!({"errors": [{"code": "forbidden_host", "message": "This Host is not served here.", "details": "Call the admin listener by its address or as localhost."}]});
@@ -141,7 +150,11 @@ async fn live() -> Response {
     Json(json!({"status": "live"})).into_response()
 }
 
-async fn ready(State(admin): State<Admin>) -> Response {
+async fn status(State(admin): State<Office>) -> Response {
+    Json((admin.status)()).into_response()
+}
+
+async fn ready(State(admin): State<Office>) -> Response {
     if admin.tasks.is_stopping() {
         return (
             StatusCode::SERVICE_UNAVAILABLE,

@@ -333,6 +333,7 @@ fn authorize(
             route
         }
         Verdict::Refuse(refusal) => {
+            record.template = redact::path(None, admitted.target.path()).into();
             return Err(Failure::new(
                 refusal.reason,
                 refusal.message,
@@ -341,6 +342,7 @@ fn authorize(
         }
     };
     record.operation = Arc::clone(&route.operation);
+    record.template = Arc::clone(&route.template);
     record.path = shown_path(world, Some(&route.template), admitted.target.path());
     let body = Source::new(
         admitted.body,

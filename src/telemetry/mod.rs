@@ -13,6 +13,7 @@ use crate::config::{LogFormat, LogLevel, Telemetry};
 mod line;
 pub mod record;
 pub mod sink;
+pub mod traffic;
 
 pub use sink::Sink;
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Sink;
+use super::traffic::{Kind, Traffic};
 use crate::outcome::Reason;
 use crate::tenant::TenantId;
 
@@ -77,6 +78,8 @@ pub struct Recorder {
     pub sink: Sink,
     /// The deploy's name, on every line.
     pub release: Arc<str>,
+    /// What was called so far.
+    pub traffic: Arc<Traffic>,
 }
 
 /// The record of one request.
@@ -96,6 +99,8 @@ pub struct Record {
     pub method: http::Method,
     /// Template or masked path.
     pub path: String,
+    /// Template, or masked path of what no template names; empty for what is no call to SP-API.
+    pub template: Arc<str>,
     /// Keys of the query, values left out.
     pub query_keys: Vec<String>,
     /// Status that the client gets; 0 until there is one.
@@ -139,6 +144,7 @@ impl Record {
             operation: Arc::from(""),
             method,
             path: String::new(),
+            template: Arc::from(""),
             query_keys: Vec::new(),
             status: 0,
             outcome: Outcome::Cancelled,
@@ -243,6 +249,16 @@ impl Drop for Record {
     fn drop(&mut self) {
         if self.forgotten {
             return;
+        }
+        if let (Some(tenant), false) = (&self.tenant, self.template.is_empty()) {
+            let kind = Kind {
+                tenant: tenant.clone(),
+                method: self.method.clone(),
+                template: Arc::clone(&self.template),
+            };
+            self.recorder
+                .traffic
+                .note(kind, self.outcome, self.reason, super::now());
         }
         self.recorder.sink.line(|line| self.write(line));
     }

@@ -1,17 +1,12 @@
 //! `health`: for a container's health check.
 #![expect(clippy::print_stdout, reason = "commands print")]
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
-
-use super::{Complaint, ConfigArg, Exit, load, run};
-
-/// Longest wait for the sidecar's answer.
-const BOUND: Duration = Duration::from_secs(5);
+use super::{Complaint, ConfigArg, Exit, ask, load};
 
 /// Asks the running sidecar whether it is ready. Exit code 0 when it is, 1 when it is not or does not answer.
+///
+/// Example: spapi-sidecar health --config proxy.yaml && echo ready
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  spapi-sidecar health --config proxy.yaml && echo ready")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
@@ -23,40 +18,13 @@ pub struct Args {
 /// When the configuration is not valid.
 pub fn run(args: &Args) -> Result<Exit, Complaint> {
     let config = load(&args.config.config)?;
-    let url = format!("http://{}/health/ready", reachable(config.listen.admin));
-    let answer = run::control_runtime(1)?.block_on(ask(&url));
-    match answer {
+    match ask::get(&config, "/health/ready")? {
         Ok((200, _)) => {
             println!("ready");
-            Ok(Exit::Done)
+            return Ok(Exit::Done);
         }
-        Ok((status, body)) => {
-            println!("not ready ({status}): {body}");
-            Ok(Exit::Failed)
-        }
-        Err(error) => {
-            println!("no answer from {url}: {error}; is `spapi-sidecar run` up?");
-            Ok(Exit::Failed)
-        }
+        Ok((status, body)) => println!("not ready ({status}): {body}"),
+        Err(error) => println!("{error}"),
     }
-}
-
-async fn ask(url: &str) -> Result<(u16, String), reqwest::Error> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(BOUND)
-        .build()?;
-    let response = client.get(url).send().await?;
-    Ok((response.status().as_u16(), response.text().await?))
-}
-
-/// Where a listener on this machine is reached: an unspecified address is not one to call.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-    };
-    SocketAddr::new(ip, address.port())
+    Ok(Exit::Failed)
 }

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use crate::config::Config;
 
 pub mod app;
+mod ask;
 pub mod ca;
 pub mod check;
 pub mod demo;
 pub mod exec;
 pub mod health;
 pub mod init;
+pub mod ledger;
 mod prompt;
 pub mod run;
 pub mod sandbox;

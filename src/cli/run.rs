@@ -6,13 +6,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Complaint, ConfigArg, Exit, environment, load};
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, Tenants};
 use crate::telemetry::{self, Sink};
 
 /// Runs the sidecar until SIGTERM or SIGINT, then drains.
 ///
 /// Log and access lines go to standard output, one JSON object a line. It starts although the store or LWA is down, and is
-/// ready (`spapi-sidecar health`) when both have answered.
+/// ready (`spapi-sidecar health`) when the store has been read and every tenant's first exchange has ended, well or badly.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  spapi-sidecar run --config /etc/spapi-sidecar/proxy.yaml")]
 pub struct Args {
@@ -26,6 +26,13 @@ pub struct Args {
 /// When the configuration is not valid or something on this machine is missing.
 pub fn run(args: &Args) -> Result<Exit, Complaint> {
     let config = load(&args.config.config)?;
+    if matches!(config.tenants, Tenants::FromStore) {
+        // it would get ready and refuse every call
+        return Err(Complaint(format!(
+            "{}: tenants: this version reads no profiles from the store; list the tenants in the file",
+            args.config.config.display()
+        )));
+    }
     no_core_dumps();
     let sink = Sink::new(std::io::stdout());
     telemetry::start(&config.telemetry, environment("RUST_LOG").as_deref(), &sink);
@@ -93,5 +100,26 @@ pub(super) fn no_core_dumps() {
             std::io::stderr(),
             "core dumps could not be switched off: {error}"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_from_the_store_are_refused_before_anything_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("proxy.yaml");
+        std::fs::write(
+            &config,
+            "version: 1\nstore: { file: { path: a, key_file: b } }\ntenants: { from: store }\n",
+        )
+        .unwrap();
+        let args = Args {
+            config: ConfigArg { config },
+        };
+        let complaint = run(&args).unwrap_err().to_string();
+        assert!(complaint.contains("list the tenants"), "{complaint}");
     }
 }

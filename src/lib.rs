@@ -2,11 +2,11 @@
 //!
 //! # Map
 //!
-//! Four floors; arrows point down only, and rooms on one floor do not know each other. `tests/architecture.rs` asserts it.
+//! Four floors; arrows point down only, and rooms on one floor do not know each other.
 //!
 //! * **Composition**: [`app`] is the one file that knows every room; [`cli`] asks a room and prints the answer.
 //! * **Floor 3, the walk**: [`proxy`] (CONNECT → interception → admit, authorize, credential, inject, send, return)
-//!   and [`admin`] (health and actions on a listener of their own).
+//!   and [`admin`] (health, on a listener of its own).
 //! * **Floor 2, doers**: [`token`], [`store`], [`tls`], [`upstream`], [`document`], [`sandbox`] (the stand-in for Amazon).
 //! * **Floor 1, deciding and seeing**: [`policy`], [`telemetry`], [`task`].
 //! * **Floor 0, words**: [`catalog`], [`name`], [`address`], [`tenant`], [`secret`], [`phantom`], [`outcome`], [`redact`], [`config`].
@@ -16,7 +16,7 @@
 //! * No path to `upstream` except through `Outbound`; no `Outbound` without `Authorized`. Not knowing is refusing: no
 //!   expired token, no bare forward, no silent tunnel.
 //! * One foreign crate, one room: vaultrs only in `store/vault`, moka only in `token/cache` and `tls/leaf`, YAML only in
-//!   `config`. Status codes are chosen only in `proxy/respond`, `proxy/phantom` and `admin`.
+//!   `config`. Status codes are chosen only in `proxy/respond`, `proxy/phantom`, `admin` and, as Amazon's, `sandbox`.
 //! * Settings deserialise and never serialise; secret types do neither outside their room.
 //! * `policy` and floor 0 have no `async`, no I/O, no clock, no logging. A request reads one compiled policy, once.
 //! * A token, a secret or a body never reaches a log, a span, a metric label, an error string or an admin page.

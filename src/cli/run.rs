@@ -13,8 +13,9 @@ use crate::telemetry::{self, Sink};
 /// Runs the sidecar until SIGTERM or SIGINT, then drains.
 ///
 /// Log and access lines go to standard output, one JSON object a line. It starts although the store or LWA is down, and is
-/// ready (`spapi-sidecar health`) when both have answered. SIGHUP reads the configuration again: tenants, routes, egress and
-/// limits change under open connections; a bad file changes nothing.
+/// ready (`spapi-sidecar health`) when the store has been read and every tenant's first exchange has ended, well or badly.
+/// SIGHUP reads the configuration again: tenants, routes, egress and limits change under open connections; a bad file
+/// changes nothing.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  spapi-sidecar run --config /etc/spapi-sidecar/proxy.yaml")]
 pub struct Args {
@@ -109,5 +110,26 @@ pub(super) fn no_core_dumps() {
             std::io::stderr(),
             "core dumps could not be switched off: {error}"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_from_the_store_are_refused_before_anything_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("proxy.yaml");
+        std::fs::write(
+            &config,
+            "version: 1\nstore: { file: { path: a, key_file: b } }\ntenants: { from: store }\n",
+        )
+        .unwrap();
+        let args = Args {
+            config: ConfigArg { config },
+        };
+        let complaint = run(&args).unwrap_err().to_string();
+        assert!(complaint.contains("list the tenants"), "{complaint}");
     }
 }

@@ -30,12 +30,30 @@ pub(super) fn finish(outcome: Result<String, StoreError>) -> Result<Exit, Compla
             Ok(Exit::Done)
         }
         Err(error) => {
-            let text = format!("error: {error}\n");
+            let text = format!("error: {error}\n{}", remedy(&error));
             std::io::stderr()
                 .write_all(text.as_bytes())
                 .map_err(|error| Complaint::while_doing("printing", error))?;
             Ok(Exit::Failed)
         }
+    }
+}
+
+/// What a person does about an error of the store whose own words do not say it.
+fn remedy(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Denied(_) => {
+            "This command logs in as `store` in the configuration says, and a sidecar's own login need not be allowed to write.\n\
+             Write the record with `vault kv put`, or name a configuration with an operator's login by --config.\n"
+        }
+        StoreError::Conflict(_)
+        | StoreError::Throttled(_)
+        | StoreError::Sealed(_)
+        | StoreError::NotLeader(_)
+        | StoreError::Timeout(_)
+        | StoreError::Unavailable(_)
+        | StoreError::Protocol(_)
+        | StoreError::Local(_) => "",
     }
 }
 

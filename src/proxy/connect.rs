@@ -258,7 +258,7 @@ fn plain(
         return Err(Failure::new(
             Reason::BadRequest,
             "This is a proxy: it serves no paths of its own.",
-            "Set HTTPS_PROXY to this address and call https:// URLs; health and metrics are on listen.admin.",
+            "Set HTTPS_PROXY to this address and call https:// URLs; health is on listen.admin.",
         ));
     };
     let target = Authority::parse_with_default(authority.as_str(), 443).map_err(|error| {

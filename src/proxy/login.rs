@@ -3,7 +3,7 @@
 //! Job: say whose connection this is, by a key whose hash the store holds.
 //! Invariants: an unreadable or wrong login is refused and never becomes the default tenant; hashes are compared in constant
 //! time; a look-up in the store happens once a minute for a tenant, whatever is guessed, and never for an unknown tenant.
-//! Failure mode: 407, or `token_unavailable` when the store cannot say.
+//! Failure mode: 407; a store that is away is outlived with the hash it last gave; `token_unavailable` when it never gave one.
 //! Sources: RFC 7617 (Basic), RFC 9110 section 11.7.2.
 
 use std::collections::HashMap;
@@ -104,16 +104,40 @@ impl Logins {
                 .map(|record| ProxyKeyHash::from_record(&owner, &record))
                 .transpose()
         });
-        let hash = read.await.unwrap_or_else(|_aborted| {
+        let read = read.await.unwrap_or_else(|_aborted| {
             Err(StoreError::Timeout(
                 "the look-up was interrupted".to_owned(),
             ))
-        })?;
+        });
+        let hash = match (read, known) {
+            (Ok(hash), _) => hash,
+            // a store that is away is no reason to turn a known caller out
+            (Err(error), Some((_, hash @ Some(_)))) if is_away(&error) => {
+                tracing::warn!(%tenant, %error, "the store is away; the proxy key it last gave is believed");
+                hash
+            }
+            (Err(error), _) => return Err(error),
+        };
         self.known
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(tenant.clone(), (Instant::now(), hash.clone()));
         Ok(hash)
+    }
+}
+
+/// Whether the store said nothing, as opposed to no.
+const fn is_away(error: &StoreError) -> bool {
+    match error {
+        StoreError::Throttled(_)
+        | StoreError::Sealed(_)
+        | StoreError::NotLeader(_)
+        | StoreError::Timeout(_)
+        | StoreError::Unavailable(_) => true,
+        StoreError::Conflict(_)
+        | StoreError::Denied(_)
+        | StoreError::Protocol(_)
+        | StoreError::Local(_) => false,
     }
 }
 

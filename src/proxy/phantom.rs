@@ -16,7 +16,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::head::{self, Admitted};
-use super::request::Answer;
+use super::request::{Answer, unnamed};
 use super::respond::Local;
 use super::{Connection, World};
 use crate::config::Tenant;
@@ -80,7 +80,7 @@ pub(super) async fn token_endpoint(
         .and_then(|text| named_by(key, text, connection));
     let tenant = named
         .or_else(|| connection.login.clone())
-        .or_else(|| world.config.default_tenant.clone());
+        .or_else(|| unnamed(world));
     record.tenant.clone_from(&tenant);
     record.outcome = Outcome::Answered;
     Ok(Answer::Local(vend(key, &asked, tenant.as_ref())))

@@ -20,7 +20,7 @@ use super::replay::Source;
 use super::respond::{self, Local};
 use super::send::{self, Received, Retry};
 use super::{Connection, World, credential, document, phantom};
-use crate::config::{EgressMode, PathParams, Tenant};
+use crate::config::{EgressMode, PathParams, ProxyAuth, Tenant};
 use crate::name::Authority;
 use crate::outcome::{Failure, Reason};
 use crate::phantom::Reading;
@@ -264,8 +264,13 @@ pub(super) fn whose(
         }
         (Some(login), _) => login.clone(),
         (None, Some(phantom)) => phantom,
-        (None, None) => world.config.default_tenant.clone().ok_or_else(|| {
-            Failure::new(Reason::TenantUnknown, "Nothing says whose request this is.", "Use a proxy login (HTTPS_PROXY=http://TENANT:KEY@…) or a phantom refresh token (`spapi-sidecar tenant phantom TENANT`), or set default_tenant.")
+        (None, None) => unnamed(world).ok_or_else(|| {
+            Failure::new(
+                Reason::TenantUnknown,
+                "Nothing says whose request this is.",
+                "Use a proxy login (HTTPS_PROXY=http://TENANT:KEY@…) or a phantom refresh token (`spapi-sidecar tenant phantom TENANT`); \
+                 default_tenant serves whoever says nothing, where proxy_auth is optional.",
+            )
         })?,
     };
     world
@@ -273,6 +278,15 @@ pub(super) fn whose(
         .get(&id)
         .map(Arc::clone)
         .ok_or_else(|| unknown(&id))
+}
+
+/// The tenant of a caller whom nothing names: the default one, unless every caller has to say who it is. A transparent
+/// connection cannot carry a login, so there only a phantom names a caller then.
+pub(super) fn unnamed(world: &World) -> Option<TenantId> {
+    match world.config.listen.proxy_auth {
+        ProxyAuth::Optional => world.config.default_tenant.clone(),
+        ProxyAuth::Required => None,
+    }
 }
 
 fn unknown(id: &TenantId) -> Failure {

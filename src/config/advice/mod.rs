@@ -1,13 +1,14 @@
 //! Warnings: what a valid file may mean otherwise than its author thinks.
 //!
-//! Job: compare routes with the catalog, scopes with tenants, and egress rules with what SP-API needs.
+//! Job: compare routes with the catalog, scopes with tenants, and egress rules with what SP-API needs; name what was asked
+//! for and is not in this version; name the door that has no login.
 //! Invariants: a warning never refuses; the catalog's roles are hints and are not compared.
 //! Failure mode: none; what the catalog does not know is said to be unknown.
 
 use crate::catalog::Catalog;
 use crate::name::{Host, HostPattern};
 
-use super::{Config, EgressMode, Environment, Region, RouteRule, Store, Tenants};
+use super::{Config, EgressMode, Environment, ProxyAuth, Region, RouteRule, Store, Tenants};
 
 mod operation;
 
@@ -26,6 +27,7 @@ pub struct Warning {
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<Warning> {
     let mut found = Vec::new();
+    transparent(config, &mut found);
     store(config, &mut found);
     egress(config, &mut found);
     regions(config, &mut found);
@@ -41,6 +43,7 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
             }
         }
     }
+    absent(config, &mut found);
     found
 }
 
@@ -55,6 +58,48 @@ fn warn(
         problem: problem.into(),
         remedy: remedy.into(),
     });
+}
+
+/// A transparent connection carries no proxy login, whatever `proxy_auth` says.
+fn transparent(config: &Config, found: &mut Vec<Warning>) {
+    let listen = &config.listen;
+    let is_open = !listen.transparent.is_empty() && config.default_tenant.is_some();
+    if is_open && listen.proxy_auth == ProxyAuth::Required {
+        warn(
+            found,
+            "listen.transparent",
+            "no login can be sent here: whoever reaches it without a phantom token is the default tenant, although `proxy_auth` is required",
+            "write `default_tenant: null`, so that a phantom token is needed, and listen on loopback",
+        );
+    }
+}
+
+/// What the file asks for beyond the defaults and this version does not do.
+fn absent(config: &Config, found: &mut Vec<Warning>) {
+    if matches!(config.tenants, Tenants::FromStore) {
+        warn(
+            found,
+            "tenants",
+            "this version reads no profiles from the store, and `run` refuses to start",
+            "list the tenants here",
+        );
+    }
+    if config.alerts.webhook.is_some() {
+        warn(
+            found,
+            "alerts.webhook",
+            "this version sends no alerts",
+            "watch the log for lines with `alert`",
+        );
+    }
+    if config.telemetry.otlp.is_some() {
+        warn(
+            found,
+            "telemetry.otlp",
+            "this version sends no traces",
+            "write null",
+        );
+    }
 }
 
 fn store(config: &Config, found: &mut Vec<Warning>) {
@@ -241,6 +286,39 @@ mod tests {
         assert_eq!(
             vault("spapi"),
             ["store.vault.transit.key: one key seals what is stored for every tenant"]
+        );
+    }
+
+    #[test]
+    fn a_transparent_listener_beside_a_required_login_is_told_unless_a_phantom_is_needed() {
+        let text = |default: &str| {
+            format!(
+                "listen: {{ transparent: [\"127.0.0.1:8443\"], proxy_auth: required }}\napps: [{{ id: erp }}]\n\
+                 tenants: [{{ id: acme, app: erp, region: na }}]\ndefault_tenant: {default}\n"
+            )
+        };
+        let told = problems(&config(&text("acme")));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].starts_with("listen.transparent: no login"),
+            "{told:?}"
+        );
+        assert_eq!(problems(&config(&text("null"))), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_asked_for_and_not_done_is_told() {
+        let config = config(
+            "tenants: { from: store }\nalerts: { webhook: { url: https://hook.example, secret_file: s } }\n\
+             telemetry: { otlp: { endpoint: \"http://127.0.0.1:4317\" } }\n",
+        );
+        assert_eq!(
+            problems(&config),
+            [
+                "tenants: this version reads no profiles from the store, and `run` refuses to start",
+                "alerts.webhook: this version sends no alerts",
+                "telemetry.otlp: this version sends no traces",
+            ]
         );
     }
 }

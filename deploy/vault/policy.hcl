@@ -1,0 +1,37 @@
+# What a running sidecar may do in Vault or OpenBao: KV version 2 mounted at secret/, store.vault.prefix spapi-sidecar.
+# With another mount or prefix, change both here and in proxy.yaml. Load it with:
+#   vault policy write spapi-sidecar deploy/vault/policy.hcl
+#
+# Nothing here lets a sidecar make, delete or list records (but for its own phantom key), so `app put`, `tenant put-token`
+# and `tenant proxy-key` are for an operator's login.
+
+# Client id and secret. `update`: a `client_secret_next` that works takes the place of `client_secret`. With `read` alone
+# everything works, and an operator promotes it by hand.
+path "secret/data/spapi-sidecar/apps/*" {
+  capabilities = ["read", "update"]
+}
+
+# The refresh token. `update`: should LWA answer with another refresh token, it is stored before the old one is forgotten.
+# With `read` alone such an exchange fails.
+path "secret/data/spapi-sidecar/tenants/+/grant" {
+  capabilities = ["read", "update"]
+}
+
+# Hashes of proxy keys, never the keys.
+path "secret/data/spapi-sidecar/tenants/+/proxy_key" {
+  capabilities = ["read"]
+}
+
+# The key that signs phantom tokens: the first sidecar makes it. `update` is for when the record was deleted.
+path "secret/data/spapi-sidecar/phantom" {
+  capabilities = ["create", "read", "update"]
+}
+
+# For store.vault.share_tokens, which this version does not do yet: access tokens shared by several sidecars.
+# path "secret/data/spapi-sidecar/tenants/+/tokens/*" {
+#   capabilities = ["create", "read", "update"]
+# }
+
+# For store.vault.transit with the key "spapi-{tenant}":
+# path "transit/encrypt/spapi-*" { capabilities = ["update"] }
+# path "transit/decrypt/spapi-*" { capabilities = ["update"] }

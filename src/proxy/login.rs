@@ -92,10 +92,10 @@ impl Logins {
             .unwrap_or_else(PoisonError::into_inner)
             .get(tenant)
             .cloned();
-        if let Some((since, hash)) = known
+        if let Some((since, hash)) = &known
             && since.elapsed() < BELIEVED
         {
-            return Ok(hash);
+            return Ok(hash.clone());
         }
         let (store, owner) = (Arc::clone(&self.store), tenant.clone());
         let read = self.tasks.control("proxy-key", async move {

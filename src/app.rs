@@ -112,10 +112,16 @@ impl App {
             connect_timeout: config.upstream.connect_timeout,
             proxy: config.upstream.proxy.clone(),
         });
-        let transport: Arc<dyn Transport> = Arc::new(Outside {
+        let outside = Arc::new(Outside {
             client: Client::new(Arc::clone(&dialer), tasks.clone(), config.lwa.timeout),
             bound: config.lwa.timeout,
         });
+        let (closing, stop) = (Arc::clone(&outside), tasks.stopping());
+        let _closes = tasks.control("close-pool", async move {
+            stop.await;
+            closing.client.close();
+        });
+        let transport: Arc<dyn Transport> = outside;
         let lwa = Arc::new(
             Lwa::new(
                 config.lwa.clone(),
@@ -265,6 +271,7 @@ fn start_cores(
                 runtime.block_on(async move {
                     listen::serve(&worker, sockets);
                     tasks.stopping().await;
+                    worker.client.close();
                     tasks.finished().await;
                 });
             });

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -80,10 +80,16 @@ impl<B: Payload> Client<B> {
             dialer,
             pool: Arc::new(Pool {
                 shelves: Mutex::default(),
+                closed: AtomicBool::new(false),
             }),
             tasks,
             response_timeout,
         }
+    }
+
+    /// Closes idle connections and keeps none from now on: the drain waits for what is in flight alone.
+    pub fn close(&self) {
+        self.pool.close();
     }
 
     /// How connections are made.
@@ -310,6 +316,7 @@ enum Sender<B> {
 /// Idle connections. Locked for moments, by one core.
 struct Pool<B> {
     shelves: Mutex<HashMap<Key, Shelf<B>>>,
+    closed: AtomicBool,
 }
 
 struct Shelf<B> {
@@ -338,6 +345,9 @@ impl<B: Payload> Pool<B> {
 
     fn put(&self, key: &Key, sender: Sender<B>) {
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.closed.load(Ordering::Relaxed) {
+            return;
+        }
         let shelf = shelves.entry(key.clone()).or_insert_with(|| Shelf {
             idle: Vec::new(),
             shared: None,
@@ -350,6 +360,14 @@ impl<B: Payload> Pool<B> {
             }
             Sender::Http2(sender) => shelf.shared = Some(sender),
         }
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.shelves
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     /// Drops the shared HTTP/2 connection of an origin: it is closed.

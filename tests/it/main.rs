@@ -9,5 +9,6 @@
 
 mod drain;
 mod intercept;
+mod start;
 mod store;
 mod support;

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::admin::{self, Readiness};
-use crate::config::{Config, Tenant};
+use crate::config::{Config, LogFormat, Tenant};
 use crate::document::Documents;
 use crate::proxy::listen::{self, ListenError, Sockets};
 use crate::proxy::login::Logins;
@@ -145,6 +145,7 @@ impl App {
             recorder: Arc::new(Recorder {
                 sink,
                 release: config.telemetry.release.as_str().into(),
+                pretty: config.telemetry.log_format == LogFormat::Pretty,
             }),
             permits: Arc::new(Semaphore::new(config.listen.limits.max_connections)),
             tasks,

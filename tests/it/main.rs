@@ -9,6 +9,7 @@
 
 mod drain;
 mod intercept;
+mod log;
 mod start;
 mod store;
 mod support;

@@ -1,5 +1,4 @@
 //! `health`: for a container's health check.
-#![expect(clippy::print_stdout, reason = "commands print")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -9,7 +8,9 @@ use super::{Complaint, ConfigArg, Exit, load, run};
 /// Longest wait for the sidecar's answer.
 const BOUND: Duration = Duration::from_secs(5);
 
-/// Asks the running sidecar whether it is ready. Exit code 0 when it is, 1 when it is not or does not answer.
+/// Ask the running sidecar whether it is ready, as a container's health check does.
+///
+/// Exit code 0 when it is, 1 when it is not or does not answer.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  spapi-sidecar health --config proxy.yaml && echo ready")]
 pub struct Args {
@@ -25,20 +26,30 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
     let config = load(&args.config.config)?;
     let url = format!("http://{}/health/ready", reachable(config.listen.admin));
     let answer = run::control_runtime(1)?.block_on(ask(&url));
-    match answer {
-        Ok((200, _)) => {
-            println!("ready");
-            Ok(Exit::Done)
-        }
-        Ok((status, body)) => {
-            println!("not ready ({status}): {body}");
-            Ok(Exit::Failed)
-        }
+    let (text, exit) = match answer {
+        Ok((200, _)) => ("ready".to_owned(), Exit::Done),
+        Ok((status, body)) => (format!("not ready ({status}): {body}"), Exit::Failed),
         Err(error) => {
-            println!("no answer from {url}: {error}; is `spapi-sidecar run` up?");
-            Ok(Exit::Failed)
+            let cause = root_cause(&error);
+            (
+                format!(
+                    "no answer from {url}: {cause}; is `spapi-sidecar run` up with this configuration?"
+                ),
+                Exit::Failed,
+            )
         }
+    };
+    super::print(format!("{text}\n"))?;
+    Ok(exit)
+}
+
+/// The innermost error: what wraps it repeats the URL.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
     }
+    cause.to_string()
 }
 
 async fn ask(url: &str) -> Result<(u16, String), reqwest::Error> {

@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use self::outside::Outside;
 pub use self::reload::ReloadError;
 use crate::admin::{self, Readiness};
-use crate::config::{Config, Tenants};
+use crate::config::{Config, LogFormat, Tenants};
 use crate::document::Documents;
 use crate::proxy::listen::{self, ListenError, Sockets};
 use crate::proxy::login::Logins;
@@ -96,7 +96,7 @@ impl App {
         say_what_is_not_there(&config)?;
         let tasks = Tasks::new(tokio::runtime::Handle::current());
         let authority = open_authority(&config)?;
-        let leaves = LeafCache::new(authority)?;
+        let leaves = LeafCache::new(Arc::clone(&authority))?;
         let (sockets, listening) =
             listen::bind(&config.listen.proxy, &config.listen.transparent, cores)?;
         let admin_socket = tokio::net::TcpListener::bind(config.listen.admin)
@@ -106,6 +106,7 @@ impl App {
             .local_addr()
             .map_err(|error| StartError::Admin(config.listen.admin, error))?;
         let store = store::open(&config.store)?;
+        publish(&authority, &config)?;
         let own = listening.iter().copied().chain([admin]).collect();
         let dialer = Arc::new(Dialer {
             resolver: Resolver::new(&config.upstream, own)?,
@@ -123,6 +124,7 @@ impl App {
                 sink,
                 release: config.telemetry.release.as_str().into(),
                 traffic: Arc::default(),
+                pretty: config.telemetry.log_format == LogFormat::Pretty,
             }),
             permits: Arc::new(Semaphore::new(config.listen.limits.max_connections)),
             tasks,
@@ -235,6 +237,12 @@ fn open_authority(config: &Config) -> Result<Arc<CertificateAuthority>, Authorit
         &config.intercepted(),
         telemetry::now(),
     )?;
+    Ok(Arc::new(authority))
+}
+
+/// Writes the public certificate. Only once the listeners are bound: a sidecar that serves with the same configuration would
+/// otherwise lose the trust of every program to one that does not start.
+fn publish(authority: &CertificateAuthority, config: &Config) -> Result<(), AuthorityError> {
     authority.publish(
         &config.interception.cert_path,
         &config.interception.bundle_path,
@@ -247,7 +255,7 @@ fn open_authority(config: &Config) -> Result<Arc<CertificateAuthority>, Authorit
             tracing::warn!(%why, fingerprint = authority.fingerprint(), path = %config.interception.cert_path.display(), "the CA was replaced: programs have to read the new CA file")
         }
     }
-    Ok(Arc::new(authority))
+    Ok(())
 }
 
 /// `1.1 spapi-sidecar-XXXXXXXX`: names this process in Via, and meets nobody else's.

@@ -11,7 +11,12 @@ use spapi_sidecar::cli::{self, Complaint, Exit};
 
 /// A sidecar egress proxy for Amazon's Selling Partner API: programs stay unmodified and hold no credential.
 #[derive(Parser, Debug)]
-#[command(name = "spapi-sidecar", version, propagate_version = true)]
+#[command(
+    name = "spapi-sidecar",
+    version,
+    propagate_version = true,
+    after_help = "Example:\n  spapi-sidecar init ./sidecar\n\nExit codes: 0 done, 1 the check failed, 2 usage or configuration."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -29,11 +34,17 @@ enum Command {
     Exec(cli::exec::Args),
     Env(cli::exec::EnvArgs),
     Ca(cli::ca::Args),
-    /// Applications: LWA client registrations.
-    #[command(subcommand)]
+    /// Put applications' credentials (LWA client registrations) into the store.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  spapi-sidecar app put erp < credentials.txt"
+    )]
     App(cli::app::AppCommand),
-    /// Tenants: selling partners' grants.
-    #[command(subcommand)]
+    /// List tenants (selling partners), and put and make what each needs in the store.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  spapi-sidecar tenant put-token acme < refresh-token.txt"
+    )]
     Tenant(cli::tenant::TenantCommand),
     Health(cli::health::Args),
     Sandbox(cli::sandbox::Args),

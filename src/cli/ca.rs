@@ -7,7 +7,6 @@
 use std::fs;
 use std::io;
 use std::io::IsTerminal as _;
-use std::io::Write as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,10 +25,9 @@ use crate::name::HostName;
 use crate::tls::fingerprint;
 use crate::tls::truststore;
 
-/// Shows or exports the public certificate that apps trust, never its key.
-///
-/// Example: spapi-sidecar ca export --format pem > ca.pem
+/// Show or export the public certificate that apps trust, never its key.
 #[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Example:\n  spapi-sidecar ca export --format pem > ca.pem")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -37,26 +35,27 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Clone, Debug)]
 enum Command {
-    /// Prints subject, fingerprint, validity and the hosts that the authority is limited to.
-    ///
-    /// Example: spapi-sidecar ca show --json
+    /// Print subject, fingerprint, validity and the hosts that the authority is limited to.
+    #[command(after_help = "Example:\n  spapi-sidecar ca show --json")]
     Show {
         #[command(flatten)]
         config: ConfigArg,
-        /// Prints JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Writes the certificate in the shape that a runtime wants.
-    ///
-    /// Example: spapi-sidecar ca export --format pkcs12 --out truststore.p12
+    /// Write the certificate in the shape that a runtime wants.
+    #[command(
+        after_help = "Example:\n  spapi-sidecar ca export --format pkcs12 --out truststore.p12"
+    )]
     Export {
         #[command(flatten)]
         config: ConfigArg,
-        /// pem: the root alone; bundle: with the system's roots; pkcs12: the bundle for Java, password changeit.
+        /// pem: the root alone; bundle: with the system's roots; pkcs12: the bundle for Java, password changeit;
+        /// jks-instructions: what to type to add it to a Java trust store.
         #[arg(long, value_enum)]
         format: Format,
-        /// Writes to this file instead of standard output.
+        /// Write to this file instead of standard output.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
@@ -86,7 +85,8 @@ pub fn run(args: Args) -> Result<Exit, Complaint> {
             } else {
                 described.to_text()
             };
-            print(text.as_bytes())
+            super::print(text)?;
+            Ok(Exit::Done)
         }
         Command::Export {
             config,
@@ -102,19 +102,9 @@ pub fn run(args: Args) -> Result<Exit, Complaint> {
                 None if format == Format::Pkcs12 && io::stdout().is_terminal() => Err(Complaint(
                     "a PKCS #12 file is binary; add --out FILE or redirect the output".to_owned(),
                 )),
-                None => print(&bytes),
+                None => super::print(bytes).map(|()| Exit::Done),
             }
         }
-    }
-}
-
-fn print(bytes: &[u8]) -> Result<Exit, Complaint> {
-    let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Ok(()) => Ok(Exit::Done),
-        // a reader that has seen enough, as in `ca export … | head -1`
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
-        Err(error) => Err(Complaint::while_doing("standard output", error)),
     }
 }
 
@@ -197,7 +187,7 @@ fn jks_instructions(cert_path: &Path, bundle_path: &Path) -> String {
     let password = truststore::JAVA_PASSWORD;
     format!(
         "\
-# One JVM, without changing its installation (`spapi-sidecar exec -- CMD` sets this):
+# One JVM, without changing its installation (`spapi-sidecar exec -- CMD` writes the file and sets this):
 java -Djavax.net.ssl.trustStore={store} -Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword={password} …
 
 # An existing JKS or PKCS12 trust store, which then holds this root beside its own:

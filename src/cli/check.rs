@@ -1,5 +1,4 @@
 //! `check`: every mistake of a configuration file, and what else looks odd.
-#![expect(clippy::print_stdout, reason = "commands print")]
 
 use serde_json::{Value, json};
 
@@ -12,9 +11,8 @@ use crate::config::{Config, Tenants};
 /// Check a configuration file: every mistake with its line, column and remedy.
 ///
 /// Exit code 0 when the file is good, 1 when it holds a mistake, 2 when it cannot be read. Warnings change no exit code.
-///
-/// Example: spapi-sidecar check --config /etc/spapi-sidecar/proxy.yaml
 #[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Example:\n  spapi-sidecar check --config /etc/spapi-sidecar/proxy.yaml")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
@@ -32,11 +30,12 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
     let file = path.display().to_string();
     let text = super::read(path)?;
     let report = report(&file, &text, &environment);
-    if args.json {
-        println!("{:#}", report.json());
+    let text = if args.json {
+        format!("{:#}\n", report.json())
     } else {
-        println!("{}", report.text());
-    }
+        format!("{}\n", report.text())
+    };
+    super::print(&text)?;
     Ok(match report.answer {
         Ok(_) => Exit::Done,
         Err(_) => Exit::Failed,

@@ -26,10 +26,15 @@ use variables::Setting;
 /// How long `exec` waits for the sidecar's listener to answer; on one machine it does so at once or not at all.
 const PROBE: Duration = Duration::from_millis(300);
 
-/// Runs a command whose HTTPS traffic goes through the running sidecar, and exits with its code.
+/// Run a command whose HTTPS traffic goes through the running sidecar, and exit with its code.
 ///
-/// Example: spapi-sidecar exec -- python3 import.py
+/// It sets what `env` prints: `HTTPS_PROXY` and the variables by which curl, Python, Node, Java, git, Deno and the AWS SDKs
+/// find the CA. Programs that read none of them need the transparent listener (`listen.transparent`).
 #[derive(clap::Args, Clone, Debug)]
+#[command(
+    override_usage = "spapi-sidecar exec [OPTIONS] -- <CMD>...",
+    after_help = "Example:\n  spapi-sidecar exec -- python3 import.py"
+)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
@@ -38,10 +43,9 @@ pub struct Args {
     command: Vec<OsString>,
 }
 
-/// Prints what `exec` would set, as shell exports.
-///
-/// Example: eval "$(spapi-sidecar env)"
+/// Print what `exec` would set, as shell exports.
 #[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Example:\n  eval \"$(spapi-sidecar env)\"")]
 pub struct EnvArgs {
     #[command(flatten)]
     config: ConfigArg,
@@ -86,10 +90,7 @@ pub fn run_env(args: EnvArgs) -> Result<Exit, Complaint> {
         }
         text.push_str(&format!("export {name}={}\n", quoted(&value)));
     }
-    io::stdout()
-        .lock()
-        .write_all(text.as_bytes())
-        .map_err(|error| Complaint::while_doing("standard output", error))?;
+    super::print(&text)?;
     Ok(Exit::Done)
 }
 

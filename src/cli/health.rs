@@ -1,11 +1,10 @@
 //! `health`: for a container's health check.
-#![expect(clippy::print_stdout, reason = "commands print")]
 
 use super::{Complaint, ConfigArg, Exit, ask, load};
 
-/// Asks the running sidecar whether it is ready. Exit code 0 when it is, 1 when it is not or does not answer.
+/// Ask the running sidecar whether it is ready, as a container's health check does.
 ///
-/// Example: spapi-sidecar health --config proxy.yaml && echo ready
+/// Exit code 0 when it is, 1 when it is not or does not answer.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -18,13 +17,11 @@ pub struct Args {
 /// When the configuration is not valid.
 pub fn run(args: &Args) -> Result<Exit, Complaint> {
     let config = load(&args.config.config)?;
-    match ask::get(&config, "/health/ready")? {
-        Ok((200, _)) => {
-            println!("ready");
-            return Ok(Exit::Done);
-        }
-        Ok((status, body)) => println!("not ready ({status}): {body}"),
-        Err(error) => println!("{error}"),
-    }
-    Ok(Exit::Failed)
+    let (text, exit) = match ask::get(&config, "/health/ready")? {
+        Ok((200, _)) => ("ready".to_owned(), Exit::Done),
+        Ok((status, body)) => (format!("not ready ({status}): {body}"), Exit::Failed),
+        Err(error) => (error, Exit::Failed),
+    };
+    super::print(format!("{text}\n"))?;
+    Ok(exit)
 }

@@ -1,5 +1,4 @@
 //! `init`: a directory that the sidecar can run from, without root.
-#![expect(clippy::print_stdout, reason = "commands print")]
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -13,9 +12,8 @@ use super::{Complaint, Exit};
 /// Write a commented proxy.yaml and a store key, and say what to do next.
 ///
 /// The store is a sealed file in the same directory; comments show how to use Vault. Nothing that exists is overwritten.
-///
-/// Example: spapi-sidecar init ./sidecar
 #[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Example:\n  spapi-sidecar init ./sidecar")]
 pub struct Args {
     /// The directory; made, with mode 0700, where it does not exist.
     #[arg(value_name = "DIR")]
@@ -44,7 +42,7 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
     }
     write_new(&key, 0o600, store_key()?.as_slice())?;
     write_new(&config, 0o644, configuration(&dir)?.as_bytes())?;
-    println!("{}", next_steps(&dir));
+    super::print(format!("{}\n", next_steps(&dir)))?;
     Ok(Exit::Done)
 }
 
@@ -145,6 +143,7 @@ next:
   3. spapi-sidecar tenant put-token acme --config {config}
      asks for the selling partner's refresh token
   4. spapi-sidecar run --config {config}
+     stays in the foreground; then, in another shell
   5. curl --proxy http://127.0.0.1:3128 --cacert {root} \\
        'https://sellingpartnerapi-na.amazon.com/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER&CreatedAfter=2026-01-01T00:00:00Z'
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 the check failed, 2 usage or configuration.
 
 use std::fmt;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
@@ -72,11 +73,36 @@ pub fn load(path: &Path) -> Result<Config, Complaint> {
 /// Reads the text of a configuration file.
 fn read(path: &Path) -> Result<String, Complaint> {
     std::fs::read_to_string(path).map_err(|error| {
-        Complaint(format!(
-            "{}: {error}; `spapi-sidecar init DIR` writes a commented proxy.yaml",
-            path.display()
-        ))
+        let path = path.display();
+        let kind = error.kind();
+        Complaint(if kind == ErrorKind::NotFound {
+            format!("{path} does not exist; name the file with --config, or write a commented one with `spapi-sidecar init DIR`")
+        } else if kind == ErrorKind::InvalidData {
+            format!("{path} is not a text file (UTF-8)")
+        } else {
+            format!("{path} cannot be read: {error}")
+        })
     })
+}
+
+/// Writes a word of advice to standard error, where it is in nobody's way.
+pub(crate) fn note(text: &str) {
+    // nobody is there to be told
+    let _unseen = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Writes to standard output. Whoever reads it may stop early (`| head`): that is no failure.
+///
+/// # Errors
+/// When it cannot be written for another reason.
+pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<(), Complaint> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Complaint::while_doing("standard output", error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Looks up a variable: `${NAME}` of a configuration file, and what `exec` adds to.

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::telemetry::{self, Sink};
 
-/// Runs the sidecar until SIGTERM or SIGINT, then drains.
+/// Run the sidecar until SIGTERM or SIGINT, then finish what is in flight.
 ///
 /// Log and access lines go to standard output, one JSON object a line. It starts although the store or LWA is down, and is
 /// ready (`spapi-sidecar health`) when the store has been read and every tenant's first exchange has ended, well or badly.

@@ -45,7 +45,7 @@ Faults: an object with exactly one of
 as in --fault '{"status":503,"rate":0.1,"path_prefix":"/orders"}', and any of
   rate (0 to 1), times, path_prefix, method, host (a name or *; SP-API hosts otherwise)"#;
 
-/// Runs a stand-alone SP-API, LWA and document server on loopback, with faults to switch on
+/// Run a stand-alone SP-API, LWA and document server on loopback, with faults to switch on.
 ///
 /// Writes the certificate of its own throw-away CA, prints what to put into proxy.yaml, and serves until SIGTERM or
 /// SIGINT.

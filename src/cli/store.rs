@@ -26,7 +26,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Complaint>
 pub(super) fn finish(outcome: Result<String, StoreError>) -> Result<Exit, Complaint> {
     match outcome {
         Ok(text) => {
-            print(&text)?;
+            super::print(&text)?;
             Ok(Exit::Done)
         }
         Err(error) => {
@@ -55,14 +55,6 @@ fn remedy(error: &StoreError) -> &'static str {
         | StoreError::Protocol(_)
         | StoreError::Local(_) => "",
     }
-}
-
-/// Writes to standard output.
-pub(super) fn print(text: &str) -> Result<(), Complaint> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| Complaint::while_doing("printing", error))
 }
 
 /// Today, UTC, as an RFC 3339 date.

@@ -1,6 +1,6 @@
 //! `spapi-sidecar tenant`: what is done with a tenant's records in the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
@@ -256,7 +256,10 @@ fn list(args: &ListArgs) -> Result<Exit, Complaint> {
     } else {
         as_table(&lines)
     };
-    store::print(&text)?;
+    super::print(text)?;
+    if !args.json {
+        super::note(&missing(&lines));
+    }
     let failed = lines.iter().any(|line| line.error.is_some());
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
@@ -346,6 +349,26 @@ fn as_json(lines: &[Line]) -> String {
     // strings, booleans and nulls: there is nothing in it that could fail
     let text = serde_json::to_string_pretty(lines).unwrap_or_default();
     format!("{text}\n")
+}
+
+/// What to do about each thing that the store does not hold.
+fn missing(lines: &[Line]) -> String {
+    let mut steps = Vec::new();
+    for line in lines {
+        if line.credentials == Some(false) {
+            steps.push(format!(
+                "app {} has no credentials in the store: run `spapi-sidecar app put {}`\n",
+                line.app, line.app
+            ));
+        }
+        if line.grant == Some(false) {
+            steps.push(format!("tenant {} has no refresh token in the store: run `spapi-sidecar tenant put-token {}`\n", line.id, line.id));
+        }
+    }
+    // one app serves many tenants
+    let mut said = BTreeSet::new();
+    steps.retain(|step| said.insert(step.clone()));
+    steps.concat()
 }
 
 fn as_table(lines: &[Line]) -> String {

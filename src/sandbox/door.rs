@@ -18,7 +18,7 @@ use super::document;
 use super::echo;
 use super::fault::LwaDown;
 use super::gate::{self, on_sandbox};
-use super::ledger::random_text;
+use super::ledger::random_uuid;
 use super::listener::Line;
 use super::lwa;
 use super::operation::Operation;
@@ -155,7 +155,7 @@ fn rate(world: &World, call: &Call, operation: &Operation) -> Option<HeaderValue
 }
 
 fn add_request_id(answer: &mut Answer) {
-    if let Ok(id) = HeaderValue::try_from(random_text(18)) {
+    if let Ok(id) = HeaderValue::try_from(random_uuid()) {
         answer.headers_mut().insert(REQUEST_ID, id);
     }
 }

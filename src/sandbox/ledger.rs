@@ -265,6 +265,18 @@ pub(super) fn random_text(bytes: usize) -> String {
     URL_SAFE_NO_PAD.encode(raw)
 }
 
+/// A UUID of random digits, the form of Amazon's request ids.
+pub(super) fn random_uuid() -> String {
+    let mut raw = [0; 16];
+    aws_lc_rs::rand::fill(&mut raw).expect("the system's random source does not fail on Linux");
+    let digits = format!("{:032x}", u128::from_be_bytes(raw));
+    let (head, rest) = digits.split_at(8);
+    let (second, rest) = rest.split_at(4);
+    let (third, rest) = rest.split_at(4);
+    let (fourth, tail) = rest.split_at(4);
+    format!("{head}-{second}-{third}-{fourth}-{tail}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

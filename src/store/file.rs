@@ -227,7 +227,7 @@ impl Shared {
     fn unreadable(&self, error: &std::io::Error) -> StoreError {
         if error.kind() == ErrorKind::UnexpectedEof {
             StoreError::Local(format!(
-                "{} is not a store: it is cut short",
+                "{} is not a store: it is cut short; restore it from a backup, or delete it and put the secrets again",
                 self.path.display()
             ))
         } else {

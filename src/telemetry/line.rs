@@ -32,17 +32,30 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
                     .collect();
                 write!(line, "{ts} {level:>5} {}{rest}", fields.message)
             } else {
-                let mut object = serde_json::Map::new();
-                object.insert("ts".into(), ts.to_string().into());
-                object.insert("level".into(), level.into());
-                object.insert("message".into(), fields.message.into());
-                object.extend(fields.rest);
-                object.insert("target".into(), event.metadata().target().into());
-                object.insert("release".into(), (*self.release).into());
+                let object = Event {
+                    ts: ts.to_string(),
+                    level,
+                    message: fields.message,
+                    rest: fields.rest,
+                    target: event.metadata().target(),
+                    release: &self.release,
+                };
                 serde_json::to_writer(&mut *line, &object).map_err(Into::into)
             };
         });
     }
+}
+
+/// An event as JSON: time, level and message come first, since people read these lines too.
+#[derive(serde::Serialize)]
+struct Event<'a> {
+    ts: String,
+    level: String,
+    message: String,
+    #[serde(flatten)]
+    rest: serde_json::Map<String, serde_json::Value>,
+    target: &'a str,
+    release: &'a str,
 }
 
 #[derive(Default)]
@@ -93,5 +106,66 @@ impl Visit for Fields {
             cause = error.source();
         }
         self.keep(field, text.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(pretty: bool) -> String {
+        let kept = Kept::default();
+        let lines = Lines {
+            sink: Sink::new(kept.clone()),
+            pretty,
+            release: "r1".into(),
+        };
+        let sink = lines.sink.clone();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            tracing::warn!(attempts = 3, cause = "store", "no token");
+        });
+        sink.flush();
+        let bytes = kept.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_an_object_that_begins_with_time_level_and_message() {
+        let line = written(false);
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(object["attempts"], 3);
+        assert_eq!(object["release"], "r1");
+        let places: Vec<usize> = ["ts", "level", "message", "attempts", "target"]
+            .iter()
+            .map(|key| line.find(&format!("\"{key}\":")).unwrap())
+            .collect();
+        assert!(places.is_sorted(), "{line}");
+    }
+
+    #[test]
+    fn pretty_is_one_line_for_people() {
+        let line = written(true);
+        assert!(
+            line.ends_with(" warn no token attempts=3 cause=\"store\"\n"),
+            "{line}"
+        );
     }
 }

@@ -80,6 +80,8 @@ pub struct Recorder {
     pub release: Arc<str>,
     /// What was called so far.
     pub traffic: Arc<Traffic>,
+    /// Whether lines are for people: `telemetry.log.format: pretty`.
+    pub pretty: bool,
 }
 
 /// The record of one request.
@@ -179,13 +181,54 @@ impl Record {
             .saturating_sub(self.paced)
     }
 
+    const fn level(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Failed => "warn",
+            Outcome::Forwarded
+            | Outcome::WouldRefuse
+            | Outcome::Answered
+            | Outcome::Refused
+            | Outcome::Tunnelled
+            | Outcome::Cancelled => "info",
+        }
+    }
+
+    /// The line for people: what they look for first, and the id to find the rest by.
+    fn write_pretty(&self, line: &mut Vec<u8>) {
+        let (ts, level) = (humantime::format_rfc3339_micros(super::now()), self.level());
+        let outcome = self.outcome.as_str();
+        // writing to a Vec cannot fail
+        let _infallible = write!(
+            line,
+            "{ts} {level:>5} {} {} {}{} {} {outcome}",
+            self.tenant.as_ref().map_or("-", TenantId::as_str),
+            self.method,
+            self.host,
+            self.path,
+            self.status,
+        );
+        for (name, value) in [
+            ("reason", self.reason.map(Reason::code)),
+            ("token", self.token_kind),
+            ("amzn_request_id", self.amzn_request_id.as_deref()),
+        ] {
+            if let Some(value) = value {
+                let _infallible = write!(line, " {name}={value}");
+            }
+        }
+        let (upstream, overhead) = (
+            self.upstream.as_secs_f64() * 1e3,
+            self.overhead().as_micros(),
+        );
+        let _infallible = write!(
+            line,
+            " upstream_ms={upstream:.1} overhead_us={overhead} request_id={}",
+            self.id
+        );
+    }
+
     fn write(&self, line: &mut Vec<u8>) {
-        let ts = humantime::format_rfc3339_micros(super::now());
-        let level = if matches!(self.outcome, Outcome::Failed) {
-            "warn"
-        } else {
-            "info"
-        };
+        let (ts, level) = (humantime::format_rfc3339_micros(super::now()), self.level());
         // writing to a Vec cannot fail
         let _infallible = write!(
             line,
@@ -260,6 +303,12 @@ impl Drop for Record {
                 .traffic
                 .note(kind, self.outcome, self.reason, super::now());
         }
-        self.recorder.sink.line(|line| self.write(line));
+        self.recorder.sink.line(|line| {
+            if self.recorder.pretty {
+                self.write_pretty(line);
+            } else {
+                self.write(line);
+            }
+        });
     }
 }

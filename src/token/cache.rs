@@ -226,7 +226,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> Arrival<K> {
                     cause,
                     retry_in: pause,
                 };
-                tracing::warn!(key = ?self.key, cause = failure.cause.as_str(), error = %failure.cause, failures = desk.failures, retry_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "no token");
+                tracing::warn!(key = ?self.key, cause = failure.cause.as_str(), error = %failure.cause, failures = desk.failures, retry_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), remedy = failure.cause.remedy(), "no token");
                 desk.failure = Some((failure.clone(), Instant::now() + pause));
                 Err(failure)
             }

@@ -7,7 +7,11 @@
     reason = "a test fails by panicking, and its helpers stand outside #[test] functions"
 )]
 
+mod command;
+mod drain;
 mod intercept;
+mod log;
 mod reload;
+mod start;
 mod store;
 mod support;

@@ -3,15 +3,12 @@
 //! Job: a sandbox in Amazon's place, a sealed file for a store, the real sidecar, and a played legacy program; a table of what
 //! it asked, what Amazon received and why.
 //! Invariants: tokens are shown as kind and fingerprint; every row is checked against what it has to be.
-#![expect(clippy::print_stdout, reason = "commands print")]
-
-use std::path::Path;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::play::Player;
 use self::world::World;
-use super::{Complaint, Exit, run};
+use super::{Complaint, Exit, print, run};
 
 mod play;
 mod scene;
@@ -50,11 +47,11 @@ async fn play(args: &Args) -> Result<Exit, Complaint> {
     let world = World::build(args.port).await?;
     let player = Player::new(&world)?;
     let rows = scene::play_all(&world, &player).await?;
-    print!("{}", table::draw(&rows));
+    print(table::draw(&rows))?;
     let surprises = rows.iter().filter(|row| row.surprise.is_some()).count();
-    println!("\n{} calls, {surprises} surprises.", rows.len());
+    print(format!("\n{} calls, {surprises} surprises.\n", rows.len()))?;
     if !args.once {
-        invite(&world);
+        print(invitation(&world))?;
         stop.await;
     }
     world.end().await;
@@ -78,15 +75,16 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Complaint> {
     })
 }
 
-fn invite(world: &World) {
-    let show = |path: &Path| path.display().to_string();
-    println!("\nThe sidecar stays up until Ctrl-C. Try it:\n");
-    println!(
-        "  curl --proxy http://{} --cacert {} 'https://sellingpartnerapi-na.amazon.com/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER&CreatedAfter=2026-01-01T00:00:00Z'\n",
+fn invitation(world: &World) -> String {
+    let show = |name: &str| world.file(name).display().to_string();
+    format!(
+        "\nThe sidecar stays up until Ctrl-C. Try it:\n\n  \
+         curl --proxy http://{} --cacert {} 'https://sellingpartnerapi-na.amazon.com/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER&CreatedAfter=2026-01-01T00:00:00Z'\n\n  \
+         configuration   {}\n  log             {}\n  readiness       http://{admin}/health/ready\n  status          http://{admin}/api/v1/status\n",
         world.proxy(),
-        show(&world.file("ca.pem"))
-    );
-    println!("  configuration   {}", show(&world.file("proxy.yaml")));
-    println!("  log             {}", show(&world.file("sidecar.log")));
-    println!("  readiness       http://{}/health/ready", world.admin());
+        show("ca.pem"),
+        show("proxy.yaml"),
+        show("sidecar.log"),
+        admin = world.admin(),
+    )
 }

@@ -1,11 +1,10 @@
 //! `ledger`: which endpoint is called with which scope, why, and who answers for it.
-#![expect(clippy::print_stdout, reason = "commands print")]
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Complaint, ConfigArg, Exit, ask, load};
+use super::{Complaint, ConfigArg, Exit, ask, load, print};
 use crate::config::Config;
 
 mod markdown;
@@ -44,14 +43,14 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit, Complaint> {
     let config = load(&args.config.config)?;
     if args.from_traffic {
-        print!("{}", traffic::routes(&config, &status(&config)?));
+        print(traffic::routes(&config, &status(&config)?))?;
         return Ok(Exit::Done);
     }
     if let Some(path) = &args.check {
         return check(&config, path);
     }
     let seen = args.last_seen.then(|| status(&config)).transpose()?;
-    print!("{}", markdown::write(&config, seen.as_ref()));
+    print(markdown::write(&config, seen.as_ref()))?;
     Ok(Exit::Done)
 }
 
@@ -75,14 +74,14 @@ fn check(config: &Config, path: &Path) -> Result<Exit, Complaint> {
     })?;
     let now = markdown::write(config, None);
     if kept == now {
-        println!("{}: up to date", path.display());
+        print(format!("{}: up to date\n", path.display()))?;
         return Ok(Exit::Done);
     }
-    print!("{}", markdown::difference(&kept, &now));
-    println!(
-        "{}: out of date; write it anew with `spapi-sidecar ledger > {}`",
-        path.display(),
-        path.display()
-    );
+    print(markdown::difference(&kept, &now))?;
+    let file = path.display();
+    print(format!(
+        "{file}: out of date; write it anew with `spapi-sidecar ledger > {file}`
+"
+    ))?;
     Ok(Exit::Failed)
 }

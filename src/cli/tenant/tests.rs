@@ -258,6 +258,10 @@ async fn the_list_says_what_the_store_holds_and_never_a_value() {
          acme    erp  na      production   yes    yes\n\
          zeta    erp  eu      production   no     yes\n"
     );
+    assert_eq!(
+        missing(&lines),
+        "tenant zeta has no refresh token in the store: run `spapi-sidecar tenant put-token zeta`\n"
+    );
     let json = as_json(&lines);
     assert!(!json.contains("canary"), "{json}");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -278,4 +282,20 @@ async fn the_list_names_the_kind_of_a_store_error() {
     assert_eq!(lines[0].credentials, None);
     assert_eq!(lines[0].error, Some("store_local"));
     assert!(as_table(&lines).contains("store_local"));
+}
+
+#[tokio::test]
+async fn an_app_without_credentials_is_said_once_however_many_tenants_it_serves() {
+    let lines = lines(&config(), &MemoryStore::default()).await.unwrap();
+    let missing = missing(&lines);
+    assert_eq!(
+        missing.matches("spapi-sidecar app put erp").count(),
+        1,
+        "{missing}"
+    );
+    assert_eq!(
+        missing.matches("spapi-sidecar tenant put-token").count(),
+        2,
+        "{missing}"
+    );
 }

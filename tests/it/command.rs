@@ -1,0 +1,112 @@
+//! The binary as a person or a script meets it.
+
+use std::io::Read as _;
+use std::process::{Command, Output, Stdio};
+
+fn sidecar(words: &[&str]) -> Output {
+    command(words).output().unwrap()
+}
+
+fn command(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spapi-sidecar"));
+    command.args(words).stdin(Stdio::null());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The subcommands that a help text lists.
+fn listed(help: &str) -> Vec<String> {
+    help.lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        // deeper ones continue a description
+        .filter(|line| !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_help_of_every_command_says_what_it_does_with_an_example() {
+    let mut commands = vec![Vec::new()];
+    let mut seen = 0;
+    while let Some(words) = commands.pop() {
+        let asked: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
+        let output = sidecar(&asked);
+        assert_eq!(output.status.code(), Some(0), "{asked:?}");
+        let help = text(&output.stdout);
+        let example = format!("spapi-sidecar {}", words.join(" "));
+        let after = help.split_once("\nExample").map(|(_, after)| after);
+        assert!(
+            after.is_some_and(|after| after.contains(example.trim_end())),
+            "`{example} --help` gives no example of itself:\n{help}"
+        );
+        for name in listed(&help) {
+            commands.push(words.iter().cloned().chain([name]).collect());
+        }
+        seen += 1;
+    }
+    assert!(seen > 15, "only {seen} commands were found");
+}
+
+#[test]
+fn a_missing_configuration_is_named_with_the_way_to_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for words in [
+        &["run"][..],
+        &["check"],
+        &["health"],
+        &["env"],
+        &["exec", "--", "true"],
+        &["ca", "show"],
+        &["tenant", "list"],
+    ] {
+        let output = command(words).current_dir(&folder).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        let complaint = text(&output.stderr);
+        assert!(
+            complaint.contains("proxy.yaml does not exist") && complaint.contains("init DIR"),
+            "{words:?}: {complaint}"
+        );
+    }
+}
+
+#[test]
+fn a_reader_that_stops_early_is_no_failure() {
+    let mut child = command(&["schema"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // more than a pipe holds is printed, so the end of the reader is noticed
+    drop(child.stdout.take());
+    let mut complaint = String::new();
+    let mut errors = child.stderr.take().unwrap();
+    let _read = errors.read_to_string(&mut complaint).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{complaint}");
+    assert_eq!(complaint, "");
+}
+
+#[test]
+fn the_health_of_a_sidecar_that_is_down_is_one_short_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let config = folder.path().join("proxy.yaml");
+    let yaml = format!(
+        "version: 1\nlisten: {{ admin: \"127.0.0.1:{port}\" }}\nstore: {{ file: {{ path: s, key_file: k }} }}\n"
+    );
+    std::fs::write(&config, yaml).unwrap();
+    let output = sidecar(&["health", "--config", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stdout);
+    assert!(said.contains("Connection refused"), "{said}");
+    assert_eq!(said.matches("http://").count(), 1, "{said}");
+}

@@ -8,5 +8,6 @@
 )]
 
 mod intercept;
+mod policy;
 mod store;
 mod support;

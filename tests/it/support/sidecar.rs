@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde_json::Value;
 use spapi_sidecar::app::App;
 use spapi_sidecar::config::{Config, FileStore as FileStoreConfig};
-use spapi_sidecar::sandbox::{Options, Received, Sandbox};
-use spapi_sidecar::secret::Opaque;
+use spapi_sidecar::phantom::Kind;
+use spapi_sidecar::sandbox::{Fault, GrantRegistration, Options, Received, Sandbox};
+use spapi_sidecar::secret::{Opaque, RefreshToken};
 use spapi_sidecar::store::file::FileStore;
 use spapi_sidecar::store::{Expect, Fields, GrantStore, RecordKey};
 use spapi_sidecar::telemetry::Sink;
@@ -29,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) upstream: String,
     /// `connect_to` entries besides the sandbox's, as `"host:port": "ip:port"` lines.
     pub(crate) connect_to: Vec<(String, String)>,
+    /// Further authorities that lead to the sandbox.
+    pub(crate) connect_to_sandbox: Vec<&'static str>,
     /// The `egress` list.
     pub(crate) egress: String,
     /// The `tenants` list.
@@ -41,15 +44,25 @@ pub(crate) struct Setup {
     pub(crate) sections: String,
     /// Tenants that get a grant in the store.
     pub(crate) grants: Vec<&'static str>,
+    /// The CONNECT listener's address.
+    pub(crate) proxy: String,
+    /// A field of a record that stands in the store before the start.
+    pub(crate) records: Vec<(RecordKey, &'static str, String)>,
+    /// Whether the start is awaited to the end.
+    pub(crate) gets_ready: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            sandbox: Options::default(),
+            sandbox: Options {
+                grants: ["acme", "beta"].into_iter().map(|tenant| GrantRegistration::new(RefreshToken::new(format!("Atzr|canary-{tenant}")), tenant)).collect(),
+                ..Options::default()
+            },
             listen: String::new(),
             upstream: String::new(),
             connect_to: Vec::new(),
+            connect_to_sandbox: Vec::new(),
             egress: r#"
   - { host: sellingpartnerapi-na.amazon.com, mode: inject }
   - { host: sellingpartnerapi-eu.amazon.com, mode: inject }
@@ -77,6 +90,9 @@ impl Default for Setup {
             .to_owned(),
             sections: String::new(),
             grants: vec!["acme", "beta"],
+            proxy: "127.0.0.1:0".to_owned(),
+            records: Vec::new(),
+            gets_ready: true,
         }
     }
 }
@@ -118,15 +134,21 @@ impl TestSidecar {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("amazon.pem"), sandbox.ca_pem()).unwrap();
         seed(folder.path(), &setup.grants).await;
+        for (key, field, value) in &setup.records {
+            let fields = Fields::from([((*field).to_owned(), Opaque::new(value.clone()))]);
+            open_store(folder.path()).write(key, fields, Expect::Any).await.unwrap();
+        }
         let text = yaml(folder.path(), &setup, &sandbox);
         let config = Config::parse("proxy.yaml", &text, &|_| None)
             .unwrap_or_else(|faults| panic!("{faults}\n{text}"));
         let lines = Lines::default();
         let sink = Sink::new(lines.clone());
         let app = App::start(config, sink.clone(), 2).await.unwrap();
-        tokio::time::timeout(Duration::from_secs(20), app.ready())
-            .await
-            .expect("the sidecar gets ready");
+        if setup.gets_ready {
+            tokio::time::timeout(Duration::from_secs(20), app.ready())
+                .await
+                .expect("the sidecar gets ready");
+        }
         Self {
             app,
             sandbox,
@@ -220,6 +242,18 @@ impl TestSidecar {
         String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap()
     }
 
+    /// A phantom token of a tenant, as the sidecar itself would vend it.
+    pub(crate) fn phantom(&self, kind: Kind, tenant: &str) -> String {
+        let key = self.app.shared().phantoms.get().unwrap();
+        key.mint(kind, Some(&TenantId::parse(tenant).unwrap()), 7)
+    }
+
+    /// The one access record so far, once it is there.
+    pub(crate) async fn record(&self) -> Value {
+        eventually("one access record", || self.records().len() == 1).await;
+        self.records().remove(0)
+    }
+
     /// Opens the store beside the sidecar, as a command would.
     pub(crate) fn store(&self) -> FileStore {
         open_store(self.folder.path())
@@ -251,6 +285,11 @@ pub(crate) async fn refusal(response: reqwest::Response) -> (u16, String, String
         code,
         body["errors"][0]["details"].as_str().unwrap().to_owned(),
     )
+}
+
+/// A fault of the sandbox.
+pub(crate) fn fault(json: &str) -> Fault {
+    Fault::parse(json).unwrap()
 }
 
 /// Waits until something holds, at most ten seconds.
@@ -318,6 +357,7 @@ fn yaml(folder: &Path, setup: &Setup, sandbox: &Sandbox) -> String {
         .connect_to()
         .into_iter()
         .chain(setup.connect_to.clone())
+        .chain(setup.connect_to_sandbox.iter().map(|from| ((*from).to_owned(), sandbox.address().to_string())))
         .map(|(from, to)| format!("    \"{from}\": \"{to}\""))
         .collect();
     let Setup {
@@ -328,13 +368,14 @@ fn yaml(folder: &Path, setup: &Setup, sandbox: &Sandbox) -> String {
         default_tenant,
         routes,
         sections,
+        proxy,
         ..
     } = setup;
     format!(
         r#"
 version: 1
 listen:
-  proxy: ["127.0.0.1:0"]
+  proxy: ["{proxy}"]
   transparent: ["127.0.0.1:0"]
   admin: "127.0.0.1:0"
   admin_token_file: {dir}/admin.token

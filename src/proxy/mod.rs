@@ -138,8 +138,8 @@ pub struct Connection {
     pub host: Arc<str>,
     /// What policy said of it.
     pub mode: EgressMode,
-    /// The tenant of the proxy login, if there was one.
-    pub login: Option<TenantId>,
+    /// What the proxy login came to.
+    pub login: login::Login,
     /// Its idle clock.
     pub pulse: Arc<pulse::Pulse>,
 }

@@ -8,6 +8,7 @@
 )]
 
 mod intercept;
+mod phantom;
 mod policy;
 mod store;
 mod support;

@@ -10,20 +10,39 @@ const EU: &str = "sellingpartnerapi-eu.amazon.com";
 /// A refusal before which nothing left.
 async fn refused_here(sidecar: &TestSidecar, answer: Answer, status: u16, code: &str) -> Refusal {
     let refusal = answer.refusal();
-    assert_eq!((refusal.status, &*refusal.code), (status, code), "{refusal:?}");
+    assert_eq!(
+        (refusal.status, &*refusal.code),
+        (status, code),
+        "{refusal:?}"
+    );
     assert_eq!(sidecar.received(), [], "a refused request reached Amazon");
     let record = sidecar.record().await;
-    assert_eq!((&record["outcome"], &record["reason"]), (&"refused".into(), &code.into()), "{record}");
-    assert_eq!((&record["attempts"], &record["status"]), (&0.into(), &status.into()), "{record}");
+    assert_eq!(
+        (&record["outcome"], &record["reason"]),
+        (&"refused".into(), &code.into()),
+        "{record}"
+    );
+    assert_eq!(
+        (&record["attempts"], &record["status"]),
+        (&0.into(), &status.into()),
+        "{record}"
+    );
     refusal
 }
 
 #[tokio::test]
 async fn a_call_that_no_route_allows_is_refused_with_the_line_to_add() {
     let sidecar = TestSidecar::start().await;
-    let answer = sidecar.call("/catalog/2022-04-01/items?keywords=canary", &[]).await;
+    let answer = sidecar
+        .call("/catalog/2022-04-01/items?keywords=canary", &[])
+        .await;
     let refusal = refused_here(&sidecar, answer, 403, "route_denied").await;
-    assert!(refusal.details.starts_with("Add to `routes`: - { allow: \"GET /catalog/2022-04-01/items\", scope: "), "{refusal:?}");
+    assert!(
+        refusal
+            .details
+            .starts_with("Add to `routes`: - { allow: \"GET /catalog/2022-04-01/items\", scope: "),
+        "{refusal:?}"
+    );
     assert!(!format!("{refusal:?}").contains("canary"), "{refusal:?}");
 }
 
@@ -31,16 +50,30 @@ async fn a_call_that_no_route_allows_is_refused_with_the_line_to_add() {
 async fn a_call_that_wants_a_scope_the_tenant_lacks_is_refused_with_the_scope() {
     let sidecar = TestSidecar::start().await;
     let phantom = sidecar.phantom(Kind::Access, "beta");
-    let answer = sidecar.call("/orders/v0/orders/902-1234567-1234567/address", &[("x-amz-access-token", &phantom)]).await;
+    let answer = sidecar
+        .call(
+            "/orders/v0/orders/902-1234567-1234567/address",
+            &[("x-amz-access-token", &phantom)],
+        )
+        .await;
     let refusal = refused_here(&sidecar, answer, 403, "scope_denied").await;
-    assert!(refusal.details.contains("add direct-to-consumer-shipping to the tenant's `scopes`"), "{refusal:?}");
+    assert!(
+        refusal
+            .details
+            .contains("add direct-to-consumer-shipping to the tenant's `scopes`"),
+        "{refusal:?}"
+    );
     assert!(refusal.message.contains("tenant beta"), "{refusal:?}");
 }
 
 #[tokio::test]
 async fn a_call_to_another_regions_host_is_refused_with_the_tenants_own_host() {
     let sidecar = TestSidecar::start().await;
-    let answer = sidecar.inside(EU).await.get(EU, "/orders/v0/orders", &[]).await;
+    let answer = sidecar
+        .inside(EU)
+        .await
+        .get(EU, "/orders/v0/orders", &[])
+        .await;
     let refusal = refused_here(&sidecar, answer, 403, "region_denied").await;
     assert!(refusal.details.contains(NA), "{refusal:?}");
 }
@@ -48,10 +81,18 @@ async fn a_call_to_another_regions_host_is_refused_with_the_tenants_own_host() {
 #[tokio::test]
 async fn a_query_that_names_anothers_marketplace_is_refused_with_the_tenants_own() {
     let sidecar = TestSidecar::start().await;
-    let answer = sidecar.call("/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER,A2EUQ1WTGCTBG2", &[]).await;
+    let answer = sidecar
+        .call(
+            "/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER,A2EUQ1WTGCTBG2",
+            &[],
+        )
+        .await;
     let refusal = refused_here(&sidecar, answer, 403, "marketplace_denied").await;
     assert!(refusal.details.contains("[ATVPDKIKX0DER]"), "{refusal:?}");
-    assert!(!format!("{refusal:?}").contains("A2EUQ1WTGCTBG2"), "a query value is quoted: {refusal:?}");
+    assert!(
+        !format!("{refusal:?}").contains("A2EUQ1WTGCTBG2"),
+        "a query value is quoted: {refusal:?}"
+    );
 }
 
 #[tokio::test]
@@ -81,7 +122,11 @@ async fn a_path_that_could_be_read_in_two_ways_is_refused() {
         "/listings/2021-08-01/items/SELLER/a%2F..%2Fb",
     ] {
         let refusal = inside.get(NA, path, &[]).await.refusal();
-        assert_eq!((refusal.status, &*refusal.code), (400, "path_ambiguous"), "{path}: {refusal:?}");
+        assert_eq!(
+            (refusal.status, &*refusal.code),
+            (400, "path_ambiguous"),
+            "{path}: {refusal:?}"
+        );
     }
     assert_eq!(sidecar.received(), [], "an ambiguous path reached Amazon");
 }
@@ -98,7 +143,11 @@ async fn an_encoded_slash_inside_a_sku_is_forwarded_byte_for_byte() {
 #[tokio::test]
 async fn a_route_for_get_covers_head() {
     let sidecar = TestSidecar::start().await;
-    let answer = sidecar.inside(NA).await.ask(request("HEAD", NA, "/orders/v0/orders", &[], "")).await;
+    let answer = sidecar
+        .inside(NA)
+        .await
+        .ask(request("HEAD", NA, "/orders/v0/orders", &[], ""))
+        .await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(sidecar.received()[0].method, "HEAD");
 }
@@ -106,7 +155,11 @@ async fn a_route_for_get_covers_head() {
 #[tokio::test]
 async fn a_route_for_get_does_not_cover_post() {
     let sidecar = TestSidecar::start().await;
-    let answer = sidecar.inside(NA).await.ask(request("POST", NA, "/orders/v0/orders", &[], "{}")).await;
+    let answer = sidecar
+        .inside(NA)
+        .await
+        .ask(request("POST", NA, "/orders/v0/orders", &[], "{}"))
+        .await;
     refused_here(&sidecar, answer, 403, "route_denied").await;
 }
 
@@ -117,11 +170,27 @@ async fn the_policy_that_only_reports_lets_a_refused_call_through_and_writes_it_
         ..Setup::default()
     })
     .await;
-    let answer = sidecar.call("/catalog/2022-04-01/items?marketplaceIds=ATVPDKIKX0DER", &[]).await;
+    let answer = sidecar
+        .call(
+            "/catalog/2022-04-01/items?marketplaceIds=ATVPDKIKX0DER",
+            &[],
+        )
+        .await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let record = sidecar.record().await;
-    assert_eq!((&record["outcome"], &record["reason"], &record["operation"]), (&"would_refuse".into(), &"route_denied".into(), &"searchCatalogItems".into()), "{record}");
-    assert_eq!(sidecar.received()[0].token.as_ref().map(|token| token.kind), Some("access"));
+    assert_eq!(
+        (&record["outcome"], &record["reason"], &record["operation"]),
+        (
+            &"would_refuse".into(),
+            &"route_denied".into(),
+            &"searchCatalogItems".into()
+        ),
+        "{record}"
+    );
+    assert_eq!(
+        sidecar.received()[0].token.as_ref().map(|token| token.kind),
+        Some("access")
+    );
 }
 
 #[tokio::test]
@@ -162,7 +231,11 @@ async fn all_kinds_of_refusal(sidecar: &TestSidecar) -> Vec<Answer> {
         ("/_sandbox/late", "acme"),
     ] {
         let phantom = sidecar.phantom(Kind::Access, phantom_of);
-        all.push(sidecar.call(target, &[("x-amz-access-token", &phantom)]).await);
+        all.push(
+            sidecar
+                .call(target, &[("x-amz-access-token", &phantom)])
+                .await,
+        );
     }
     let via = sidecar.received()[0].headers["via"][0].clone();
     let large = "x".repeat(70 << 10);
@@ -170,25 +243,70 @@ async fn all_kinds_of_refusal(sidecar: &TestSidecar) -> Vec<Answer> {
         [("via", &*via)],
         [("x-large", &*large)],
         [("host", NA)],
-        [("x-amz-access-token", "spx-a-61-0000000000000000-00000000000000000000000000000000")],
+        [(
+            "x-amz-access-token",
+            "spx-a-61-0000000000000000-00000000000000000000000000000000",
+        )],
     ] {
         all.push(sidecar.call("/orders/v0/orders", &fields).await);
     }
-    all.push(sidecar.inside(NA).await.get(EU, "/orders/v0/orders", &[]).await);
-    for host in [EU, "elsewhere.test", "loop.test", "localhost", "unused.s3.amazonaws.com"] {
-        all.push(sidecar.inside(host).await.get(host, "/orders/v0/orders", &[]).await);
+    all.push(
+        sidecar
+            .inside(NA)
+            .await
+            .get(EU, "/orders/v0/orders", &[])
+            .await,
+    );
+    for host in [
+        EU,
+        "elsewhere.test",
+        "loop.test",
+        "localhost",
+        "unused.s3.amazonaws.com",
+    ] {
+        all.push(
+            sidecar
+                .inside(host)
+                .await
+                .get(host, "/orders/v0/orders", &[])
+                .await,
+        );
     }
-    let tokens = r#"{"restrictedResources":[{"method":"GET","path":"/orders/v0/orders/902-1/items"}]}"#;
-    all.push(sidecar.inside(NA).await.ask(request("POST", NA, "/tokens/2021-03-01/restrictedDataToken", &[], tokens)).await);
+    let tokens =
+        r#"{"restrictedResources":[{"method":"GET","path":"/orders/v0/orders/902-1/items"}]}"#;
+    all.push(
+        sidecar
+            .inside(NA)
+            .await
+            .ask(request(
+                "POST",
+                NA,
+                "/tokens/2021-03-01/restrictedDataToken",
+                &[],
+                tokens,
+            ))
+            .await,
+    );
     for (target, fields) in [
         ("nowhere.example:443".to_owned(), vec![]),
         (format!("{NA}:444"), vec![]),
-        ("localhost:444".to_owned(), vec![("proxy-authorization", basic("acme", "wrong"))]),
+        (
+            "localhost:444".to_owned(),
+            vec![("proxy-authorization", basic("acme", "wrong"))],
+        ),
     ] {
-        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
         all.push(sidecar.connect(&target, &fields).await.0);
     }
-    all.push(dial(sidecar.proxy()).await.get(NA, &format!("http://{NA}/orders/v0/orders"), &[]).await);
+    all.push(
+        dial(sidecar.proxy())
+            .await
+            .get(NA, &format!("http://{NA}/orders/v0/orders"), &[])
+            .await,
+    );
     all
 }
 
@@ -218,17 +336,38 @@ async fn no_refusal_reads_like_amazons_word_for_an_expired_token() {
     for answer in all_kinds_of_refusal(&sidecar).await {
         codes.insert(answer.refusal().code);
         let text = answer.text().to_ascii_lowercase();
-        let expired = text.split_once("access token").is_some_and(|(_, rest)| rest.contains("expired"));
+        let expired = text
+            .split_once("access token")
+            .is_some_and(|(_, rest)| rest.contains("expired"));
         assert!(!expired, "{text}");
     }
     let codes: Vec<String> = codes.into_iter().collect();
     assert_eq!(
         codes,
         [
-            "address_denied", "bad_request", "document_denied", "egress_denied", "header_too_large", "marketplace_denied", "name_mismatch",
-            "path_ambiguous", "plaintext_denied", "port_denied", "proxy_auth_failed", "proxy_loop", "rdt_denied", "rdt_unavailable",
-            "region_denied", "route_denied", "scope_denied", "tenant_unknown", "token_refused", "token_unavailable", "upstream_timeout",
-            "upstream_tls", "upstream_unreachable",
+            "address_denied",
+            "bad_request",
+            "document_denied",
+            "egress_denied",
+            "header_too_large",
+            "marketplace_denied",
+            "name_mismatch",
+            "path_ambiguous",
+            "plaintext_denied",
+            "port_denied",
+            "proxy_auth_failed",
+            "proxy_loop",
+            "rdt_denied",
+            "rdt_unavailable",
+            "region_denied",
+            "route_denied",
+            "scope_denied",
+            "tenant_unknown",
+            "token_refused",
+            "token_unavailable",
+            "upstream_timeout",
+            "upstream_tls",
+            "upstream_unreachable",
         ]
     );
 }

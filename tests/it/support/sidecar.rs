@@ -11,8 +11,9 @@ use spapi_sidecar::app::App;
 use spapi_sidecar::config::{Config, FileStore as FileStoreConfig};
 use spapi_sidecar::phantom::Kind;
 use spapi_sidecar::sandbox::{Fault, GrantRegistration, Options, Received, Sandbox};
-use spapi_sidecar::secret::{Opaque, RefreshToken};
+use spapi_sidecar::secret::{Opaque, ProxyKey, RefreshToken};
 use spapi_sidecar::store::file::FileStore;
+use spapi_sidecar::store::record::ProxyKeyHash;
 use spapi_sidecar::store::{Expect, Fields, GrantStore, RecordKey};
 use spapi_sidecar::telemetry::Sink;
 use spapi_sidecar::tenant::{AppId, TenantId};
@@ -136,9 +137,13 @@ impl TestSidecar {
         seed(folder.path(), &setup.grants).await;
         for (key, field, value) in &setup.records {
             let fields = Fields::from([((*field).to_owned(), Opaque::new(value.clone()))]);
-            open_store(folder.path()).write(key, fields, Expect::Any).await.unwrap();
+            open_store(folder.path())
+                .write(key, fields, Expect::Any)
+                .await
+                .unwrap();
         }
         let text = yaml(folder.path(), &setup, &sandbox);
+        std::fs::write(folder.path().join("proxy.yaml"), &text).unwrap();
         let config = Config::parse("proxy.yaml", &text, &|_| None)
             .unwrap_or_else(|faults| panic!("{faults}\n{text}"));
         let lines = Lines::default();
@@ -156,6 +161,40 @@ impl TestSidecar {
             sink,
             lines,
         }
+    }
+
+    /// Runs one of the binary's commands on this sidecar's configuration; what it printed.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> String {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_spapi-sidecar"))
+            .args(arguments)
+            .arg("--config")
+            .arg(self.folder.path().join("proxy.yaml"))
+            .output()
+            .await
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .trim_end()
+            .to_owned()
+    }
+
+    /// Stores the hash of a proxy key.
+    pub(crate) async fn put_proxy_key(&self, tenant: &str, key: &str) {
+        let fields = ProxyKeyHash::of(&ProxyKey::new(key.to_owned())).into_fields();
+        let record = RecordKey::ProxyKey(TenantId::parse(tenant).unwrap());
+        self.store()
+            .write(&record, fields, Expect::Any)
+            .await
+            .unwrap();
+    }
+
+    /// Whose tokens the calls carried that reached Amazon.
+    pub(crate) fn whose(&self) -> Vec<Option<String>> {
+        self.received()
+            .into_iter()
+            .map(|one| one.selling_partner)
+            .collect()
     }
 
     /// Where the CONNECT listener is.
@@ -357,7 +396,12 @@ fn yaml(folder: &Path, setup: &Setup, sandbox: &Sandbox) -> String {
         .connect_to()
         .into_iter()
         .chain(setup.connect_to.clone())
-        .chain(setup.connect_to_sandbox.iter().map(|from| ((*from).to_owned(), sandbox.address().to_string())))
+        .chain(
+            setup
+                .connect_to_sandbox
+                .iter()
+                .map(|from| ((*from).to_owned(), sandbox.address().to_string())),
+        )
         .map(|(from, to)| format!("    \"{from}\": \"{to}\""))
         .collect();
     let Setup {

@@ -16,11 +16,17 @@ use super::sidecar::TestSidecar;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An answer as it stood on the wire.
-#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) fields: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let body: String = self.text().chars().take(400).collect();
+        write!(f, "{} {:?} {body}", self.status, self.fields)
+    }
 }
 
 impl Answer {
@@ -44,13 +50,25 @@ impl Answer {
         let entry = &body["errors"][0];
         let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
         let code = text("code");
-        assert_eq!(self.field("x-spapi-sidecar-error"), Some(&*code), "{self:?}");
-        assert_eq!(self.field("content-type"), Some("application/json"), "{self:?}");
+        assert_eq!(
+            self.field("x-spapi-sidecar-error"),
+            Some(&*code),
+            "{self:?}"
+        );
+        assert_eq!(
+            self.field("content-type"),
+            Some("application/json"),
+            "{self:?}"
+        );
         let id = self.field("x-spapi-sidecar-request-id").unwrap_or_default();
-        assert!(id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{self:?}");
+        assert!(
+            id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()),
+            "{self:?}"
+        );
         let status = self.field("proxy-status").unwrap_or_default();
         assert!(
-            status.starts_with("spapi-sidecar; error=") && status.ends_with(&format!("; details=\"{code}\"")),
+            status.starts_with("spapi-sidecar; error=")
+                && status.ends_with(&format!("; details=\"{code}\"")),
             "{self:?}"
         );
         let refusal = Refusal {
@@ -59,7 +77,10 @@ impl Answer {
             message: text("message"),
             details: text("details"),
         };
-        assert!(!refusal.message.is_empty() && !refusal.details.is_empty(), "{refusal:?}");
+        assert!(
+            !refusal.message.is_empty() && !refusal.details.is_empty(),
+            "{refusal:?}"
+        );
         refusal
     }
 
@@ -88,7 +109,10 @@ pub(crate) struct Wire<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     pub(crate) const fn new(io: T) -> Self {
-        Self { io, ahead: Vec::new() }
+        Self {
+            io,
+            ahead: Vec::new(),
+        }
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -104,15 +128,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     /// A GET for a host, with fields besides Host.
-    pub(crate) async fn get(&mut self, host: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn get(
+        &mut self,
+        host: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> Answer {
         self.ask(request("GET", host, target, fields, "")).await
     }
 
     /// Reads one answer.
     pub(crate) async fn answer(&mut self, headless: bool) -> Answer {
-        self.try_answer(headless)
-            .await
-            .unwrap_or_else(|error| panic!("no answer: {error}; read so far: {:?}", String::from_utf8_lossy(&self.ahead)))
+        self.try_answer(headless).await.unwrap_or_else(|error| {
+            panic!(
+                "no answer: {error}; read so far: {:?}",
+                String::from_utf8_lossy(&self.ahead)
+            )
+        })
     }
 
     pub(crate) async fn try_answer(&mut self, headless: bool) -> std::io::Result<Answer> {
@@ -131,14 +163,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let mut answer = Answer { status, fields, body: Vec::new() };
+        let mut answer = Answer {
+            status,
+            fields,
+            body: Vec::new(),
+        };
         if headless || matches!(status, 100..200 | 204 | 304) {
             return Ok(answer);
         }
         if answer.field("transfer-encoding") == Some("chunked") {
             loop {
                 let size = self.until(b"\r\n").await?;
-                let size = usize::from_str_radix(String::from_utf8_lossy(&size).trim(), 16).map_err(std::io::Error::other)?;
+                let size = usize::from_str_radix(String::from_utf8_lossy(&size).trim(), 16)
+                    .map_err(std::io::Error::other)?;
                 let chunk = self.exactly(size + 2).await?;
                 answer.body.extend_from_slice(&chunk[..size]);
                 if size == 0 {
@@ -167,7 +204,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     async fn until(&mut self, mark: &[u8]) -> std::io::Result<Vec<u8>> {
         loop {
-            if let Some(at) = self.ahead.windows(mark.len()).position(|window| window == mark) {
+            if let Some(at) = self
+                .ahead
+                .windows(mark.len())
+                .position(|window| window == mark)
+            {
                 return Ok(self.ahead.drain(..at + mark.len()).collect());
             }
             if self.io.read_buf(&mut self.ahead).await? == 0 {
@@ -187,7 +228,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 }
 
 /// The bytes of a request in HTTP/1.1. A body gets its Content-Length; none gets none.
-pub(crate) fn request(method: &str, host: &str, target: &str, fields: &[(&str, &str)], body: &str) -> String {
+pub(crate) fn request(
+    method: &str,
+    host: &str,
+    target: &str,
+    fields: &[(&str, &str)],
+    body: &str,
+) -> String {
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n");
     for (name, value) in fields {
         text.push_str(&format!("{name}: {value}\r\n"));
@@ -206,12 +253,19 @@ pub(crate) async fn dial(address: SocketAddr) -> Wire<TcpStream> {
 /// `Proxy-Authorization` of a login.
 pub(crate) fn basic(tenant: &str, key: &str) -> String {
     use base64::Engine as _;
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{tenant}:{key}")))
+    format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode(format!("{tenant}:{key}"))
+    )
 }
 
 impl TestSidecar {
     /// Asks the proxy for a CONNECT and returns its answer and the connection.
-    pub(crate) async fn connect(&self, target: &str, fields: &[(&str, &str)]) -> (Answer, Wire<TcpStream>) {
+    pub(crate) async fn connect(
+        &self,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> (Answer, Wire<TcpStream>) {
         let mut wire = dial(self.proxy()).await;
         let mut text = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
         for (name, value) in fields {
@@ -239,7 +293,11 @@ impl TestSidecar {
     }
 
     /// The same, with fields on the CONNECT.
-    pub(crate) async fn inside_with(&self, host: &str, fields: &[(&str, &str)]) -> Wire<TlsStream<TcpStream>> {
+    pub(crate) async fn inside_with(
+        &self,
+        host: &str,
+        fields: &[(&str, &str)],
+    ) -> Wire<TlsStream<TcpStream>> {
         let (answer, wire) = self.connect(&format!("{host}:443"), fields).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         Wire::new(self.handshake(wire.io, host, &["http/1.1"]).await.unwrap())
@@ -247,7 +305,10 @@ impl TestSidecar {
 
     /// One GET over a connection of its own.
     pub(crate) async fn call(&self, target: &str, fields: &[(&str, &str)]) -> Answer {
-        self.inside(super::sidecar::NA).await.get(super::sidecar::NA, target, fields).await
+        self.inside(super::sidecar::NA)
+            .await
+            .get(super::sidecar::NA, target, fields)
+            .await
     }
 
     /// An HTTP/2 client inside an intercepted connection, and the task that drives it.
@@ -269,7 +330,10 @@ pub(crate) async fn h2_over(stream: TlsStream<TcpStream>) -> H2 {
     )
     .await
     .unwrap();
-    #[expect(clippy::disallowed_methods, reason = "a test's client is nobody's to drain")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test's client is nobody's to drain"
+    )]
     drop(tokio::spawn(connection));
     sender
 }
@@ -282,7 +346,10 @@ pub(crate) async fn get_h2(client: &mut H2, url: &str, fields: &[(&str, &str)]) 
         request = request.header(*name, *value);
     }
     let request = request.body(http_body_util::Full::default()).unwrap();
-    let response = tokio::time::timeout(PATIENCE, client.send_request(request)).await.unwrap().unwrap();
+    let response = tokio::time::timeout(PATIENCE, client.send_request(request))
+        .await
+        .unwrap()
+        .unwrap();
     let (parts, body) = response.into_parts();
     Answer {
         status: parts.status.as_u16(),

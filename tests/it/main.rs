@@ -11,5 +11,6 @@ mod headers;
 mod intercept;
 mod phantom;
 mod policy;
+mod redaction;
 mod store;
 mod support;

@@ -2,6 +2,7 @@
 
 use std::sync::Once;
 
+pub(crate) mod child;
 pub(crate) mod sidecar;
 pub(crate) mod vault;
 pub(crate) mod wire;

@@ -1,8 +1,7 @@
 //! A whole sidecar in this process, with the sandbox in Amazon's place and a sealed file for a store.
 
 use std::io::Write;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +16,8 @@ use spapi_sidecar::store::record::ProxyKeyHash;
 use spapi_sidecar::store::{Expect, Fields, GrantStore, RecordKey};
 use spapi_sidecar::telemetry::Sink;
 use spapi_sidecar::tenant::{AppId, TenantId};
+
+use super::wire::Door;
 
 /// The host that most tests call.
 pub(crate) const NA: &str = "sellingpartnerapi-na.amazon.com";
@@ -102,6 +103,13 @@ impl Default for Setup {
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
+impl Lines {
+    /// Everything so far.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
@@ -118,18 +126,29 @@ pub(crate) struct TestSidecar {
     pub(crate) app: App,
     pub(crate) sandbox: Sandbox,
     pub(crate) folder: tempfile::TempDir,
+    door: Door,
     sink: Sink,
     lines: Lines,
 }
 
-impl TestSidecar {
-    /// The usual world: tenants `acme` (the default) and `beta`, both with grants.
-    pub(crate) async fn start() -> Self {
-        Self::with(Setup::default()).await
-    }
+impl std::ops::Deref for TestSidecar {
+    type Target = Door;
 
-    /// A world of the test's own.
-    pub(crate) async fn with(setup: Setup) -> Self {
+    fn deref(&self) -> &Door {
+        &self.door
+    }
+}
+
+/// What stands around a sidecar: Amazon's stand-in, and a folder with a store and `proxy.yaml`.
+pub(crate) struct Stage {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) yaml: String,
+}
+
+impl Stage {
+    /// Sets everything up.
+    pub(crate) async fn set(setup: &Setup) -> Self {
         super::crypto();
         let sandbox = Sandbox::start(setup.sandbox.clone()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -142,10 +161,31 @@ impl TestSidecar {
                 .await
                 .unwrap();
         }
-        let text = yaml(folder.path(), &setup, &sandbox);
-        std::fs::write(folder.path().join("proxy.yaml"), &text).unwrap();
-        let config = Config::parse("proxy.yaml", &text, &|_| None)
-            .unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+        let yaml = yaml(folder.path(), setup, &sandbox);
+        std::fs::write(folder.path().join("proxy.yaml"), &yaml).unwrap();
+        Self {
+            sandbox,
+            folder,
+            yaml,
+        }
+    }
+}
+
+impl TestSidecar {
+    /// The usual world: tenants `acme` (the default) and `beta`, both with grants.
+    pub(crate) async fn start() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    /// A world of the test's own.
+    pub(crate) async fn with(setup: Setup) -> Self {
+        let Stage {
+            sandbox,
+            folder,
+            yaml,
+        } = Stage::set(&setup).await;
+        let config = Config::parse("proxy.yaml", &yaml, &|_| None)
+            .unwrap_or_else(|faults| panic!("{faults}\n{yaml}"));
         let lines = Lines::default();
         let sink = Sink::new(lines.clone());
         let app = App::start(config, sink.clone(), 2).await.unwrap();
@@ -154,10 +194,16 @@ impl TestSidecar {
                 .await
                 .expect("the sidecar gets ready");
         }
+        let door = Door {
+            proxy: app.proxies()[0],
+            transparent: app.transparents()[0],
+            ca_file: folder.path().join("ca.pem"),
+        };
         Self {
             app,
             sandbox,
             folder,
+            door,
             sink,
             lines,
         }
@@ -181,12 +227,7 @@ impl TestSidecar {
 
     /// Stores the hash of a proxy key.
     pub(crate) async fn put_proxy_key(&self, tenant: &str, key: &str) {
-        let fields = ProxyKeyHash::of(&ProxyKey::new(key.to_owned())).into_fields();
-        let record = RecordKey::ProxyKey(TenantId::parse(tenant).unwrap());
-        self.store()
-            .write(&record, fields, Expect::Any)
-            .await
-            .unwrap();
+        put_proxy_key(self.folder.path(), tenant, key).await;
     }
 
     /// Whose tokens the calls carried that reached Amazon.
@@ -195,36 +236,6 @@ impl TestSidecar {
             .into_iter()
             .map(|one| one.selling_partner)
             .collect()
-    }
-
-    /// Where the CONNECT listener is.
-    pub(crate) fn proxy(&self) -> SocketAddr {
-        self.app.proxies()[0]
-    }
-
-    /// Where the transparent listener is.
-    pub(crate) fn transparent(&self) -> SocketAddr {
-        self.app.transparents()[0]
-    }
-
-    /// The CA file that programs trust.
-    pub(crate) fn ca_file(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
-    }
-
-    /// A TLS client configuration that trusts the sidecar's CA alone.
-    pub(crate) fn tls(&self, alpn: &[&str]) -> rustls::ClientConfig {
-        use rustls::pki_types::pem::PemObject as _;
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in rustls::pki_types::CertificateDer::pem_file_iter(self.ca_file()).unwrap()
-        {
-            roots.add(certificate.unwrap()).unwrap();
-        }
-        let mut config = rustls::ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        config
     }
 
     /// A client that goes through the CONNECT listener; `login` is `tenant:key`.
@@ -278,7 +289,7 @@ impl TestSidecar {
     /// Everything written to the sink so far.
     pub(crate) fn text(&self) -> String {
         self.sink.flush();
-        String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap()
+        self.lines.text()
     }
 
     /// A phantom token of a tenant, as the sidecar itself would vend it.
@@ -342,7 +353,18 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("never: {what}");
 }
 
-fn open_store(folder: &Path) -> FileStore {
+/// Stores the hash of a proxy key.
+pub(crate) async fn put_proxy_key(folder: &Path, tenant: &str, key: &str) {
+    let fields = ProxyKeyHash::of(&ProxyKey::new(key.to_owned())).into_fields();
+    let record = RecordKey::ProxyKey(TenantId::parse(tenant).unwrap());
+    open_store(folder)
+        .write(&record, fields, Expect::Any)
+        .await
+        .unwrap();
+}
+
+/// Opens the store in a folder, as a command would.
+pub(crate) fn open_store(folder: &Path) -> FileStore {
     FileStore::open(&FileStoreConfig {
         path: folder.join("store.sealed"),
         key_file: folder.join("store.key"),

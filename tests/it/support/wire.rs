@@ -1,6 +1,7 @@
 //! A client of hand-written bytes, for what no HTTP library would send.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::sidecar::TestSidecar;
+use super::sidecar::NA;
 
 /// How long a test waits for bytes that have to come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -259,7 +260,35 @@ pub(crate) fn basic(tenant: &str, key: &str) -> String {
     )
 }
 
-impl TestSidecar {
+/// Where a sidecar is reached, and whom its clients trust.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) proxy: SocketAddr,
+    pub(crate) transparent: SocketAddr,
+    pub(crate) ca_file: PathBuf,
+}
+
+impl Door {
+    /// Where the CONNECT listener is.
+    pub(crate) const fn proxy(&self) -> SocketAddr {
+        self.proxy
+    }
+
+    /// Where the transparent listener is.
+    pub(crate) const fn transparent(&self) -> SocketAddr {
+        self.transparent
+    }
+
+    /// The CA file that programs trust.
+    pub(crate) fn ca_file(&self) -> &Path {
+        &self.ca_file
+    }
+
+    /// A TLS client configuration that trusts the sidecar's CA alone.
+    pub(crate) fn tls(&self, alpn: &[&str]) -> rustls::ClientConfig {
+        trusting(self.ca_file(), alpn)
+    }
+
     /// Asks the proxy for a CONNECT and returns its answer and the connection.
     pub(crate) async fn connect(
         &self,
@@ -305,10 +334,7 @@ impl TestSidecar {
 
     /// One GET over a connection of its own.
     pub(crate) async fn call(&self, target: &str, fields: &[(&str, &str)]) -> Answer {
-        self.inside(super::sidecar::NA)
-            .await
-            .get(super::sidecar::NA, target, fields)
-            .await
+        self.inside(NA).await.get(NA, target, fields).await
     }
 
     /// An HTTP/2 client inside an intercepted connection, and the task that drives it.
@@ -317,6 +343,20 @@ impl TestSidecar {
         assert_eq!(answer.status, 200, "{answer:?}");
         h2_over(self.handshake(wire.io, host, &["h2"]).await.unwrap()).await
     }
+}
+
+/// A TLS client configuration that trusts what is in a file alone.
+pub(crate) fn trusting(file: &Path, alpn: &[&str]) -> rustls::ClientConfig {
+    use rustls::pki_types::pem::PemObject as _;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in rustls::pki_types::CertificateDer::pem_file_iter(file).unwrap() {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let mut config = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config
 }
 
 /// An HTTP/2 client.

@@ -73,29 +73,12 @@ impl PhantomKey {
     /// Reads a value that a program sent.
     #[must_use]
     pub fn read(&self, text: &str) -> Reading {
-        let mut parts = text.split('-');
-        let (Some("spx"), Some(letter), Some(tenant), Some(nonce), Some(mac), None) = (
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-        ) else {
-            return Reading::Foreign;
-        };
-        let kind = match letter {
-            "r" => Kind::Refresh,
-            "a" => Kind::Access,
-            "d" => Kind::Restricted,
-            _ => return Reading::Foreign,
-        };
-        if nonce.len() != 16 || mac.len() != MAC_DIGITS {
-            return Reading::Foreign;
-        }
-        let Some(body) = text
-            .strip_suffix(mac)
-            .and_then(|rest| rest.strip_suffix('-'))
+        let Some(Parts {
+            kind,
+            tenant,
+            body,
+            mac,
+        }) = Parts::of(text)
         else {
             return Reading::Foreign;
         };
@@ -120,6 +103,49 @@ impl PhantomKey {
     fn mac(&self, body: &str) -> String {
         let tag = hmac::sign(&self.0, body.as_bytes());
         hex(tag.as_ref().get(..MAC_DIGITS / 2).unwrap_or_default())
+    }
+}
+
+/// Whether a value is shaped like a phantom, which only the key can tell from a forgery.
+#[must_use]
+pub fn is_shaped_like_one(text: &str) -> bool {
+    Parts::of(text).is_some()
+}
+
+/// The parts of a value that is shaped like a phantom.
+struct Parts<'a> {
+    kind: Kind,
+    tenant: &'a str,
+    /// All that the MAC covers.
+    body: &'a str,
+    mac: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        let (body, mac) = text.rsplit_once('-')?;
+        let mut parts = body.split('-');
+        let (Some("spx"), Some(letter), Some(tenant), Some(nonce), None) = (
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+        ) else {
+            return None;
+        };
+        let kind = match letter {
+            "r" => Kind::Refresh,
+            "a" => Kind::Access,
+            "d" => Kind::Restricted,
+            _ => return None,
+        };
+        (nonce.len() == 16 && mac.len() == MAC_DIGITS).then_some(Self {
+            kind,
+            tenant,
+            body,
+            mac,
+        })
     }
 }
 

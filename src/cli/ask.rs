@@ -13,10 +13,21 @@ const BOUND: Duration = Duration::from_secs(5);
 pub(super) fn get(config: &Config, path: &str) -> Result<Result<(u16, String), String>, Complaint> {
     let url = format!("http://{}{path}", reachable(config.listen.admin));
     let answer = run::control_runtime(1)?.block_on(ask(&url));
-    Ok(
-        answer
-            .map_err(|error| format!("no answer from {url}: {error}; is `spapi-sidecar run` up?")),
-    )
+    Ok(answer.map_err(|error| {
+        format!(
+            "no answer from {url}: {}; is `spapi-sidecar run` up with this configuration?",
+            root_cause(&error)
+        )
+    }))
+}
+
+/// The innermost error: what wraps it repeats the URL.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 async fn ask(url: &str) -> Result<(u16, String), reqwest::Error> {

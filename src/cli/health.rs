@@ -6,6 +6,7 @@ use super::{Complaint, ConfigArg, Exit, ask, load};
 ///
 /// Exit code 0 when it is, 1 when it is not or does not answer.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  spapi-sidecar health --config proxy.yaml && echo ready")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,

@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -22,6 +22,7 @@ use super::amend::Amended;
 use super::answer::AnswerBody;
 use super::hello::Rewound;
 use super::listen::Permit;
+use super::login::{self, Login};
 use super::pulse::{Pulse, Pulsed};
 use super::tunnel::{self, Tunnel};
 use super::{Connection, Worker, World, intercept, request, respond};
@@ -29,7 +30,6 @@ use crate::config::{EgressMode, Limits, Plaintext};
 use crate::name::Authority;
 use crate::outcome::{Failure, Reason};
 use crate::telemetry::record::{Outcome, Record};
-use crate::tenant::TenantId;
 
 type Body = Either<AnswerBody, http_body_util::Empty<Bytes>>;
 
@@ -91,15 +91,12 @@ async fn answer(
         shown(&host),
         request.method().clone(),
     );
-    let login = shared
-        .logins
-        .check(&world, request.headers().get(header::PROXY_AUTHORIZATION))
-        .await;
+    let login = shared.logins.check(&world, request.headers()).await;
     let decided = match login {
         Err(failure) => Err(failure),
         Ok(login) if *request.method() == Method::CONNECT => {
-            record.tenant.clone_from(&login);
-            connect(&worker, &world, &request)
+            record.tenant = login.tenant().cloned();
+            connect(&worker, &world, &login, &request)
                 .await
                 .map(|way| (way, login))
         }
@@ -152,6 +149,7 @@ enum Way {
 async fn connect(
     worker: &Worker,
     world: &World,
+    login: &Login,
     request: &Request<Incoming>,
 ) -> Result<Way, Failure> {
     let text = request
@@ -170,6 +168,8 @@ async fn connect(
         EgressMode::Inject | EgressMode::Lwa | EgressMode::Document => {
             Ok(Way::Intercept(target, mode))
         }
+        // inside a tunnel nothing can be said any more
+        EgressMode::Tunnel if *login == Login::Unconfirmed => Err(login::unconfirmed()),
         EgressMode::Tunnel => {
             let dialer = worker.client.dialer();
             let addresses = if dialer.proxy.is_some() {
@@ -193,7 +193,7 @@ struct Opening {
     worker: Arc<Worker>,
     way: Way,
     generation: u64,
-    login: Option<TenantId>,
+    login: Login,
     pulse: Arc<Pulse>,
     record: Record,
     permit: Permit,
@@ -251,7 +251,7 @@ fn plain(
     world: &World,
     pulse: &Arc<Pulse>,
     request: &Request<Incoming>,
-    login: Option<TenantId>,
+    login: Login,
 ) -> Result<Connection, Failure> {
     let uri = request.uri();
     let Some(authority) = uri.authority() else {

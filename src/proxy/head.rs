@@ -239,6 +239,20 @@ fn clean(fields: &mut HeaderMap, credentials: &mut Vec<HeaderValue>) {
     }
 }
 
+/// Drops from a request's trailers what would be dropped from its head; `None` when nothing is left.
+#[must_use]
+pub fn clean_trailers(mut fields: HeaderMap) -> Option<HeaderMap> {
+    let doomed: Vec<HeaderName> = fields
+        .keys()
+        .filter(|name| !matches!(fate(name.as_str()), Fate::Keep))
+        .cloned()
+        .collect();
+    for name in doomed {
+        fields.remove(name);
+    }
+    (!fields.is_empty()).then_some(fields)
+}
+
 fn fate(name: &str) -> Fate {
     if name.contains('_') {
         // some servers read `_` as `-` (CGI): then these are the same fields

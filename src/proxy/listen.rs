@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::hello::{self, Rewound};
+use super::login::Login;
 use super::pulse::{Pulse, Pulsed};
 use super::tunnel::{self, Tunnel};
 use super::{Connection, Worker, connect, intercept, respond};
@@ -234,7 +235,7 @@ async fn transparent(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
                 host,
                 mode,
                 generation: world.generation,
-                login: None,
+                login: Login::Missing,
                 pulse,
             };
             intercept::serve(connection, Rewound::new(hello.bytes, io)).await;

@@ -3,7 +3,8 @@
 //! Job: say whose connection this is, by a key whose hash the store holds.
 //! Invariants: an unreadable or wrong login is refused and never becomes the default tenant; hashes are compared in constant
 //! time; a look-up in the store happens once a minute for a tenant, whatever is guessed, and never for an unknown tenant.
-//! Failure mode: 407; a store that is away is outlived with the hash it last gave; `token_unavailable` when it never gave one.
+//! Failure mode: 407; a store that is away is outlived with the hash it last gave; a login that it never confirmed is
+//! [`Login::Unconfirmed`], and its calls are refused as `token_unavailable` inside TLS.
 //! Sources: RFC 7617 (Basic), RFC 9110 section 11.7.2.
 
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, header};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -26,6 +27,39 @@ use crate::tenant::TenantId;
 
 /// How long a hash from the store is believed; a new key is in force within this time.
 const BELIEVED: Duration = Duration::from_secs(60);
+
+/// What a connection's login came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Login {
+    /// There was none, and none was required.
+    Missing,
+    /// It is this tenant's.
+    Tenant(TenantId),
+    /// The store cannot say now whether it is right: nobody's, and not the default tenant's either.
+    Unconfirmed,
+}
+
+impl Login {
+    /// The tenant, where it is known.
+    #[must_use]
+    pub const fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Self::Tenant(tenant) => Some(tenant),
+            Self::Missing | Self::Unconfirmed => None,
+        }
+    }
+}
+
+/// What a caller is told whose login the store cannot confirm.
+#[must_use]
+pub fn unconfirmed() -> Failure {
+    Failure::new(
+        Reason::TokenUnavailable,
+        "The store cannot say whether the proxy login is right.",
+        "store: the login's hash could not be read; open the connection again.",
+    )
+    .retry_after(2)
+}
 
 /// Checks logins.
 #[derive(Debug)]
@@ -46,18 +80,15 @@ impl Logins {
         }
     }
 
-    /// The tenant that a connection's login names, if it sent one.
+    /// What the login in `Proxy-Authorization` comes to.
     ///
     /// # Errors
-    /// When a login is required and missing, or sent and wrong.
-    pub async fn check(
-        &self,
-        world: &World,
-        field: Option<&HeaderValue>,
-    ) -> Result<Option<TenantId>, Failure> {
-        let Some(field) = field else {
+    /// When a login is required and missing, or sent and wrong; two of them are as good as none.
+    pub async fn check(&self, world: &World, fields: &HeaderMap) -> Result<Login, Failure> {
+        let mut sent = fields.get_all(header::PROXY_AUTHORIZATION).iter();
+        let Some(field) = sent.next() else {
             return match world.config.listen.proxy_auth {
-                ProxyAuth::Optional => Ok(None),
+                ProxyAuth::Optional => Ok(Login::Missing),
                 ProxyAuth::Required => Err(Failure::new(
                     Reason::ProxyAuthRequired,
                     "This proxy requires a login.",
@@ -65,23 +96,20 @@ impl Logins {
                 )),
             };
         };
+        if sent.next().is_some() {
+            return Err(wrong());
+        }
         let (tenant, key) = parse(field).ok_or_else(wrong)?;
         if !world.tenants.contains_key(&tenant) {
             return Err(wrong());
         }
-        let held = self.hash_of(&tenant).await.map_err(|error| {
-            Failure::new(
-                Reason::TokenUnavailable,
-                "The store cannot say whether this login is right.",
-                "store: the login's hash could not be read; try again.",
-            )
-            .retry_after(2)
-            .caused_by(error)
-        })?;
-        if held.is_some_and(|held| held.matches(&key)) {
-            Ok(Some(tenant))
-        } else {
-            Err(wrong())
+        match self.hash_of(&tenant).await {
+            Ok(Some(held)) if held.matches(&key) => Ok(Login::Tenant(tenant)),
+            Ok(_) => Err(wrong()),
+            Err(error) => {
+                tracing::warn!(%tenant, %error, cause = error.cause(), "the store cannot say whether a proxy login is right");
+                Ok(Login::Unconfirmed)
+            }
         }
     }
 

@@ -147,8 +147,8 @@ pub struct Connection {
     pub mode: EgressMode,
     /// In which generation.
     pub generation: u64,
-    /// The tenant of the proxy login, if there was one.
-    pub login: Option<TenantId>,
+    /// What the proxy login came to.
+    pub login: login::Login,
     /// Its idle clock.
     pub pulse: Arc<pulse::Pulse>,
 }

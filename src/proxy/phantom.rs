@@ -16,6 +16,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::head::{self, Admitted};
+use super::login::Login;
 use super::request::{Answer, unnamed};
 use super::respond::Local;
 use super::{Connection, World};
@@ -78,9 +79,11 @@ pub(super) async fn token_endpoint(
         .refresh_token
         .as_deref()
         .and_then(|text| named_by(key, text, connection));
-    let tenant = named
-        .or_else(|| connection.login.clone())
-        .or_else(|| unnamed(world));
+    let tenant = named.or_else(|| match &connection.login {
+        Login::Tenant(tenant) => Some(tenant.clone()),
+        Login::Missing => unnamed(world),
+        Login::Unconfirmed => None,
+    });
     record.tenant.clone_from(&tenant);
     record.outcome = Outcome::Answered;
     Ok(Answer::Local(vend(key, &asked, tenant.as_ref())))
@@ -191,9 +194,16 @@ fn malformed(message: &str) -> Failure {
 }
 
 fn key(connection: &Connection) -> Result<&PhantomKey, Failure> {
-    connection.shared().phantoms.get().ok_or_else(|| {
-        Failure::new(Reason::TokenUnavailable, "The sidecar cannot vend placeholders yet.", "store: the key of phantom tokens has not been read yet; the sidecar keeps trying. See /health/ready.").retry_after(2)
-    })
+    connection
+        .shared()
+        .phantoms
+        .get()
+        .ok_or_else(key_is_missing)
+}
+
+/// Without the key no phantom can be made or read.
+pub(super) fn key_is_missing() -> Failure {
+    Failure::new(Reason::TokenUnavailable, "The sidecar can neither vend nor read placeholders yet.", "store: the key of phantom tokens has not been read yet; the sidecar keeps trying. See /health/ready.").retry_after(2)
 }
 
 fn is_json(fields: &HeaderMap) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! Job: hand frames on as they come; remember them; start over when asked to.
 //! Invariants: nothing is held back for the sake of a replay; at most `limit` bytes are kept; a body that was superseded
-//! yields an error, so that no two attempts read the client at once; what has not arrived yet is read by the new attempt.
+//! yields an error, so that no two attempts read the client at once; what has not arrived yet is read by the new attempt;
+//! trailers go on without what a head may not carry either.
 //! Failure mode: beyond the bound a replay is refused ([`Source::again`] gives `None`).
 
 use std::pin::Pin;
@@ -15,6 +16,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::head;
 use crate::telemetry::record;
 
 /// Where a request's body comes from, for as many attempts as it takes.
@@ -175,17 +177,21 @@ impl Body for Replay {
                 Poll::Ready(None)
             }
             Some(Err(error)) => Poll::Ready(Some(Err(BodyError::Client(error)))),
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    kept.keep(data);
+            Some(Ok(frame)) => Poll::Ready(match frame.into_data() {
+                Ok(data) => {
+                    kept.keep(&data);
                     self.next = kept.frames.len();
-                } else if let Some(trailers) = frame.trailers_ref() {
-                    kept.trailers = Some(trailers.clone());
+                    Some(Ok(Frame::data(data)))
+                }
+                Err(frame) => {
                     kept.ended = true;
                     self.trailers_given = true;
+                    kept.trailers = frame.into_trailers().ok().and_then(head::clean_trailers);
+                    kept.trailers
+                        .clone()
+                        .map(|trailers| Ok(Frame::trailers(trailers)))
                 }
-                Poll::Ready(Some(Ok(frame)))
-            }
+            }),
         }
     }
 

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 
 use super::answer::{AnswerBody, Content, Witness};
 use super::head::{self, Admitted};
+use super::login::{self, Login};
 use super::pulse::Serving;
 use super::replay::Source;
 use super::respond::{self, Local};
@@ -23,7 +24,7 @@ use super::{Connection, World, credential, document, phantom};
 use crate::config::{EgressMode, PathParams, ProxyAuth, Tenant};
 use crate::name::Authority;
 use crate::outcome::{Failure, Reason};
-use crate::phantom::Reading;
+use crate::phantom::{Reading, is_shaped_like_one};
 use crate::policy::{Ask, Route, Verdict};
 use crate::redact;
 use crate::telemetry::record::{Outcome, Record};
@@ -259,12 +260,13 @@ pub(super) fn whose(
     }
     let named = named_by_phantom(connection, admitted)?;
     let id = match (&connection.login, named) {
-        (Some(login), Some(phantom)) if *login != phantom => {
+        (Login::Unconfirmed, _) => return Err(login::unconfirmed()),
+        (Login::Tenant(login), Some(phantom)) if *login != phantom => {
             return Err(Failure::new(Reason::TenantMismatch, "The proxy login and the phantom token name two tenants.", format!("The login is {login}'s, the phantom {phantom}'s: give the program the pair of one tenant.")));
         }
-        (Some(login), _) => login.clone(),
-        (None, Some(phantom)) => phantom,
-        (None, None) => unnamed(world).ok_or_else(|| {
+        (Login::Tenant(login), _) => login.clone(),
+        (Login::Missing, Some(phantom)) => phantom,
+        (Login::Missing, None) => unnamed(world).ok_or_else(|| {
             Failure::new(
                 Reason::TenantUnknown,
                 "Nothing says whose request this is.",
@@ -302,13 +304,27 @@ fn named_by_phantom(
     admitted: &Admitted,
 ) -> Result<Option<TenantId>, Failure> {
     let Some(key) = connection.shared().phantoms.get() else {
-        return Ok(None);
+        // it may name a tenant: to take it for nobody's would be to call as the default tenant
+        return if admitted.credentials().any(is_shaped_like_one) {
+            Err(phantom::key_is_missing())
+        } else {
+            Ok(None)
+        };
     };
     let mut named = None;
     for text in admitted.credentials() {
         match key.read(text) {
             Reading::Foreign => {}
-            Reading::Genuine(_, id) => named = Some(id),
+            Reading::Genuine(_, id) => match named.replace(id) {
+                Some(other) if named.as_ref() != Some(&other) => {
+                    return Err(Failure::new(
+                        Reason::TenantMismatch,
+                        "The request carries phantom tokens of two tenants.",
+                        "One in authorization and one in x-amz-access-token have to be one tenant's.",
+                    ));
+                }
+                Some(_) | None => {}
+            },
             Reading::Nobody(_) => {
                 // vended to a caller whom nothing named; the default tenant would have been named
             }

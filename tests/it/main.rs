@@ -9,8 +9,12 @@
 
 mod command;
 mod drain;
+mod headers;
 mod intercept;
 mod log;
+mod phantom;
+mod policy;
+mod redaction;
 mod reload;
 mod start;
 mod store;

@@ -15,13 +15,10 @@ mod traffic;
 /// `--check FILE` compares it with a file that is kept in version control: exit code 1 and a diff when the file is out of
 /// date, so that a change of `routes` cannot be merged without its ledger. `--from-traffic` asks the running sidecar what was
 /// called under `policy: report` and prints the `routes:` that would allow it, with roles filled in from Amazon's tables.
-///
-/// Examples:
-///   spapi-sidecar ledger > LEDGER.md
-///   spapi-sidecar ledger --check LEDGER.md
-///   spapi-sidecar ledger --from-traffic
 #[derive(clap::Args, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(
+    after_help = "Examples:\n  spapi-sidecar ledger > LEDGER.md\n  spapi-sidecar ledger --check LEDGER.md\n  spapi-sidecar ledger --from-traffic"
+)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,

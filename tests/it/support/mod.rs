@@ -2,8 +2,10 @@
 
 use std::sync::Once;
 
+pub(crate) mod child;
 pub(crate) mod sidecar;
 pub(crate) mod vault;
+pub(crate) mod wire;
 
 /// Installs the one TLS provider. Every test that makes an HTTP client of its own calls this first.
 pub(crate) fn crypto() {
@@ -12,4 +14,10 @@ pub(crate) fn crypto() {
         // somebody else may have installed it already: there is only one that it could be
         let _already = rustls::crypto::aws_lc_rs::default_provider().install_default();
     });
+}
+
+/// A port of loopback that nobody listens on now.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }

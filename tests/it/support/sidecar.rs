@@ -1,20 +1,23 @@
 //! A whole sidecar in this process, with the sandbox in Amazon's place and a sealed file for a store.
 
 use std::io::Write;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
 use spapi_sidecar::app::App;
 use spapi_sidecar::config::{Config, FileStore as FileStoreConfig};
-use spapi_sidecar::sandbox::{Options, Received, Sandbox};
-use spapi_sidecar::secret::Opaque;
+use spapi_sidecar::phantom::Kind;
+use spapi_sidecar::sandbox::{Fault, GrantRegistration, Options, Received, Sandbox};
+use spapi_sidecar::secret::{Opaque, ProxyKey, RefreshToken};
 use spapi_sidecar::store::file::FileStore;
+use spapi_sidecar::store::record::ProxyKeyHash;
 use spapi_sidecar::store::{Expect, Fields, GrantStore, RecordKey};
 use spapi_sidecar::telemetry::Sink;
 use spapi_sidecar::tenant::{AppId, TenantId};
+
+use super::wire::Door;
 
 /// The host that most tests call.
 pub(crate) const NA: &str = "sellingpartnerapi-na.amazon.com";
@@ -29,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) upstream: String,
     /// `connect_to` entries besides the sandbox's, as `"host:port": "ip:port"` lines.
     pub(crate) connect_to: Vec<(String, String)>,
+    /// Further authorities that lead to the sandbox.
+    pub(crate) connect_to_sandbox: Vec<&'static str>,
     /// The `egress` list.
     pub(crate) egress: String,
     /// The `tenants` list.
@@ -41,15 +46,25 @@ pub(crate) struct Setup {
     pub(crate) sections: String,
     /// Tenants that get a grant in the store.
     pub(crate) grants: Vec<&'static str>,
+    /// The CONNECT listener's address.
+    pub(crate) proxy: String,
+    /// A field of a record that stands in the store before the start.
+    pub(crate) records: Vec<(RecordKey, &'static str, String)>,
+    /// Whether the start is awaited to the end.
+    pub(crate) gets_ready: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            sandbox: Options::default(),
+            sandbox: Options {
+                grants: ["acme", "beta"].into_iter().map(|tenant| GrantRegistration::new(RefreshToken::new(format!("Atzr|canary-{tenant}")), tenant)).collect(),
+                ..Options::default()
+            },
             listen: String::new(),
             upstream: String::new(),
             connect_to: Vec::new(),
+            connect_to_sandbox: Vec::new(),
             egress: r#"
   - { host: sellingpartnerapi-na.amazon.com, mode: inject }
   - { host: sellingpartnerapi-eu.amazon.com, mode: inject }
@@ -77,6 +92,9 @@ impl Default for Setup {
             .to_owned(),
             sections: String::new(),
             grants: vec!["acme", "beta"],
+            proxy: "127.0.0.1:0".to_owned(),
+            records: Vec::new(),
+            gets_ready: true,
         }
     }
 }
@@ -84,6 +102,13 @@ impl Default for Setup {
 /// Lines that the sidecar wrote.
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// Everything so far.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -102,8 +127,49 @@ pub(crate) struct TestSidecar {
     pub(crate) sandbox: Sandbox,
     pub(crate) folder: tempfile::TempDir,
     configuration: String,
+    door: Door,
     sink: Sink,
     lines: Lines,
+}
+
+impl std::ops::Deref for TestSidecar {
+    type Target = Door;
+
+    fn deref(&self) -> &Door {
+        &self.door
+    }
+}
+
+/// What stands around a sidecar: Amazon's stand-in, and a folder with a store and `proxy.yaml`.
+pub(crate) struct Stage {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) yaml: String,
+}
+
+impl Stage {
+    /// Sets everything up.
+    pub(crate) async fn set(setup: &Setup) -> Self {
+        super::crypto();
+        let sandbox = Sandbox::start(setup.sandbox.clone()).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("amazon.pem"), sandbox.ca_pem()).unwrap();
+        seed(folder.path(), &setup.grants).await;
+        for (key, field, value) in &setup.records {
+            let fields = Fields::from([((*field).to_owned(), Opaque::new(value.clone()))]);
+            open_store(folder.path())
+                .write(key, fields, Expect::Any)
+                .await
+                .unwrap();
+        }
+        let yaml = yaml(folder.path(), setup, &sandbox);
+        std::fs::write(folder.path().join("proxy.yaml"), &yaml).unwrap();
+        Self {
+            sandbox,
+            folder,
+            yaml,
+        }
+    }
 }
 
 impl TestSidecar {
@@ -114,25 +180,32 @@ impl TestSidecar {
 
     /// A world of the test's own.
     pub(crate) async fn with(setup: Setup) -> Self {
-        super::crypto();
-        let sandbox = Sandbox::start(setup.sandbox.clone()).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("amazon.pem"), sandbox.ca_pem()).unwrap();
-        seed(folder.path(), &setup.grants).await;
-        let text = yaml(folder.path(), &setup, &sandbox);
-        let config = Config::parse("proxy.yaml", &text, &|_| None)
-            .unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+        let Stage {
+            sandbox,
+            folder,
+            yaml,
+        } = Stage::set(&setup).await;
+        let config = Config::parse("proxy.yaml", &yaml, &|_| None)
+            .unwrap_or_else(|faults| panic!("{faults}\n{yaml}"));
         let lines = Lines::default();
         let sink = Sink::new(lines.clone());
         let app = App::start(config, sink.clone(), 2).await.unwrap();
-        tokio::time::timeout(Duration::from_secs(20), app.ready())
-            .await
-            .expect("the sidecar gets ready");
+        if setup.gets_ready {
+            tokio::time::timeout(Duration::from_secs(20), app.ready())
+                .await
+                .expect("the sidecar gets ready");
+        }
+        let door = Door {
+            proxy: app.proxies()[0],
+            transparent: app.transparents()[0],
+            ca_file: folder.path().join("ca.pem"),
+        };
         Self {
             app,
             sandbox,
             folder,
-            configuration: text,
+            configuration: yaml,
+            door,
             sink,
             lines,
         }
@@ -143,34 +216,33 @@ impl TestSidecar {
         &self.configuration
     }
 
-    /// Where the CONNECT listener is.
-    pub(crate) fn proxy(&self) -> SocketAddr {
-        self.app.proxies()[0]
+    /// Runs one of the binary's commands on this sidecar's configuration; what it printed.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> String {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_spapi-sidecar"))
+            .args(arguments)
+            .arg("--config")
+            .arg(self.folder.path().join("proxy.yaml"))
+            .output()
+            .await
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .trim_end()
+            .to_owned()
     }
 
-    /// Where the transparent listener is.
-    pub(crate) fn transparent(&self) -> SocketAddr {
-        self.app.transparents()[0]
+    /// Stores the hash of a proxy key.
+    pub(crate) async fn put_proxy_key(&self, tenant: &str, key: &str) {
+        put_proxy_key(self.folder.path(), tenant, key).await;
     }
 
-    /// The CA file that programs trust.
-    pub(crate) fn ca_file(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
-    }
-
-    /// A TLS client configuration that trusts the sidecar's CA alone.
-    pub(crate) fn tls(&self, alpn: &[&str]) -> rustls::ClientConfig {
-        use rustls::pki_types::pem::PemObject as _;
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in rustls::pki_types::CertificateDer::pem_file_iter(self.ca_file()).unwrap()
-        {
-            roots.add(certificate.unwrap()).unwrap();
-        }
-        let mut config = rustls::ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        config
+    /// Whose tokens the calls carried that reached Amazon.
+    pub(crate) fn whose(&self) -> Vec<Option<String>> {
+        self.received()
+            .into_iter()
+            .map(|one| one.selling_partner)
+            .collect()
     }
 
     /// A client that goes through the CONNECT listener; `login` is `tenant:key`.
@@ -224,7 +296,19 @@ impl TestSidecar {
     /// Everything written to the sink so far.
     pub(crate) fn text(&self) -> String {
         self.sink.flush();
-        String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap()
+        self.lines.text()
+    }
+
+    /// A phantom token of a tenant, as the sidecar itself would vend it.
+    pub(crate) fn phantom(&self, kind: Kind, tenant: &str) -> String {
+        let key = self.app.shared().phantoms.get().unwrap();
+        key.mint(kind, Some(&TenantId::parse(tenant).unwrap()), 7)
+    }
+
+    /// The one access record so far, once it is there.
+    pub(crate) async fn record(&self) -> Value {
+        eventually("one access record", || self.records().len() == 1).await;
+        self.records().remove(0)
     }
 
     /// Opens the store beside the sidecar, as a command would.
@@ -260,6 +344,11 @@ pub(crate) async fn refusal(response: reqwest::Response) -> (u16, String, String
     )
 }
 
+/// A fault of the sandbox.
+pub(crate) fn fault(json: &str) -> Fault {
+    Fault::parse(json).unwrap()
+}
+
 /// Waits until something holds, at most ten seconds.
 pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..500 {
@@ -271,7 +360,18 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("never: {what}");
 }
 
-fn open_store(folder: &Path) -> FileStore {
+/// Stores the hash of a proxy key.
+pub(crate) async fn put_proxy_key(folder: &Path, tenant: &str, key: &str) {
+    let fields = ProxyKeyHash::of(&ProxyKey::new(key.to_owned())).into_fields();
+    let record = RecordKey::ProxyKey(TenantId::parse(tenant).unwrap());
+    open_store(folder)
+        .write(&record, fields, Expect::Any)
+        .await
+        .unwrap();
+}
+
+/// Opens the store in a folder, as a command would.
+pub(crate) fn open_store(folder: &Path) -> FileStore {
     FileStore::open(&FileStoreConfig {
         path: folder.join("store.sealed"),
         key_file: folder.join("store.key"),
@@ -325,6 +425,12 @@ fn yaml(folder: &Path, setup: &Setup, sandbox: &Sandbox) -> String {
         .connect_to()
         .into_iter()
         .chain(setup.connect_to.clone())
+        .chain(
+            setup
+                .connect_to_sandbox
+                .iter()
+                .map(|from| ((*from).to_owned(), sandbox.address().to_string())),
+        )
         .map(|(from, to)| format!("    \"{from}\": \"{to}\""))
         .collect();
     let Setup {
@@ -335,13 +441,14 @@ fn yaml(folder: &Path, setup: &Setup, sandbox: &Sandbox) -> String {
         default_tenant,
         routes,
         sections,
+        proxy,
         ..
     } = setup;
     format!(
         r#"
 version: 1
 listen:
-  proxy: ["127.0.0.1:0"]
+  proxy: ["{proxy}"]
   transparent: ["127.0.0.1:0"]
   admin: "127.0.0.1:0"
   admin_token_file: {dir}/admin.token

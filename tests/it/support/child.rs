@@ -1,0 +1,202 @@
+//! The sidecar as a process of its own: the binary, with its output gathered.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+
+use super::sidecar::{Lines, Setup, Stage, eventually};
+use super::wire::Door;
+
+/// A running binary.
+pub(crate) struct ChildSidecar {
+    pub(crate) stage: Stage,
+    pub(crate) admin: SocketAddr,
+    door: Door,
+    process: Process,
+}
+
+impl std::ops::Deref for ChildSidecar {
+    type Target = Door;
+
+    fn deref(&self) -> &Door {
+        &self.door
+    }
+}
+
+impl ChildSidecar {
+    /// Starts the binary in a world of the test's own, and waits until it is ready where the setup says so.
+    pub(crate) async fn with(setup: Setup, variables: &[(&str, &str)]) -> Self {
+        let stage = Stage::set(&setup).await;
+        let process = Process::start(stage.folder.path(), variables);
+        eventually("the child listens", || {
+            process.find("listening").is_some() || process.has_ended()
+        })
+        .await;
+        let Some(line) = process.find("listening") else {
+            panic!("{}{}", process.stdout.text(), process.stderr.text());
+        };
+        let listening: Vec<SocketAddr> = line["listening"]
+            .as_str()
+            .unwrap()
+            .trim_matches(['[', ']'])
+            .split(", ")
+            .map(|address| address.parse().unwrap())
+            .collect();
+        let sidecar = Self {
+            admin: line["admin"].as_str().unwrap().parse().unwrap(),
+            door: Door {
+                proxy: listening[0],
+                transparent: listening[1],
+                ca_file: stage.folder.path().join("ca.pem"),
+            },
+            stage,
+            process,
+        };
+        if setup.gets_ready {
+            sidecar.gets_ready().await;
+        }
+        sidecar
+    }
+
+    async fn gets_ready(&self) {
+        let url = format!("http://{}/health/ready", self.admin);
+        for _ in 0..500 {
+            if reqwest::get(&url).await.unwrap().status() == 200 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("never ready: {}", self.stdout());
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it wrote to standard output so far.
+    pub(crate) fn stdout(&self) -> String {
+        self.process.stdout.text()
+    }
+
+    /// Its access records so far, in order.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        let lines = self.process.lines();
+        lines
+            .into_iter()
+            .filter(|line| line["outcome"].is_string())
+            .collect()
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.process.has_ended()
+    }
+
+    /// Waits for its end; what stood around it, its exit status, standard output and standard error.
+    pub(crate) async fn ended(self) -> (Stage, ExitStatus, String, String) {
+        let (status, stdout, stderr) = self.process.ended().await;
+        (self.stage, status, stdout, stderr)
+    }
+}
+
+/// A process of the binary, killed when it is dropped.
+pub(crate) struct Process {
+    child: std::sync::Mutex<Child>,
+    readers: Vec<JoinHandle<()>>,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+impl Process {
+    /// Runs `run` on the `proxy.yaml` of a folder, with nothing in its environment but `variables`.
+    pub(crate) fn start(folder: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_spapi-sidecar"))
+            .args(["run", "--config"])
+            .arg(folder.join("proxy.yaml"))
+            .env_clear()
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (stdout, stderr) = (Lines::default(), Lines::default());
+        let readers = vec![
+            gather(child.stdout.take().unwrap(), stdout.clone()),
+            gather(child.stderr.take().unwrap(), stderr.clone()),
+        ];
+        Self {
+            child: std::sync::Mutex::new(child),
+            readers,
+            stdout,
+            stderr,
+        }
+    }
+
+    fn id(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        let text = self.stdout.text();
+        let whole = text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        whole
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
+            .collect()
+    }
+
+    /// The first log line with this message.
+    fn find(&self, message: &str) -> Option<Value> {
+        self.lines()
+            .into_iter()
+            .find(|line| line["message"] == message)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.child.lock().unwrap().try_wait().unwrap().is_some()
+    }
+
+    fn terminate(&self) {
+        let id = rustix::process::Pid::from_child(&self.child.lock().unwrap());
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(mut self) -> (ExitStatus, String, String) {
+        eventually("the child ends", || self.has_ended()).await;
+        for reader in std::mem::take(&mut self.readers) {
+            reader.join().unwrap();
+        }
+        let status = self.child.lock().unwrap().wait().unwrap();
+        (status, self.stdout.text(), self.stderr.text())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let mut child = self.child.lock().unwrap();
+        // it may have ended by itself, which is as good
+        let _ended = child.kill();
+        let _reaped = child.wait();
+    }
+}
+
+fn gather(mut pipe: impl Read + Send + 'static, mut into: Lines) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        std::io::copy(&mut pipe, &mut into).unwrap();
+    })
+}

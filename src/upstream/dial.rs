@@ -9,8 +9,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -126,31 +130,47 @@ async fn bounded<T>(bound: Duration, future: impl Future<Output = io::Result<T>>
         })
 }
 
-/// Longest answer to CONNECT that is read: a status line and a few fields.
-const TUNNEL_ANSWER_BYTES: usize = 8 << 10;
-
-async fn ask_for_tunnel(mut stream: TcpStream, authority: &Authority) -> io::Result<TcpStream> {
-    stream
-        .write_all(format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n").as_bytes())
-        .await?;
-    let mut answer = Vec::with_capacity(256);
-    // byte by byte: what follows the blank line belongs to the tunnel
-    while !answer.ends_with(b"\r\n\r\n") {
-        if answer.len() > TUNNEL_ANSWER_BYTES {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the next-hop proxy's answer is too long",
-            ));
+/// Sends CONNECT and hands the connection over once the proxy has agreed (RFC 9110 section 9.3.6).
+async fn ask_for_tunnel(stream: TcpStream, authority: &Authority) -> io::Result<TcpStream> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    let request = Request::connect(authority.to_string())
+        .header(header::HOST, authority.to_string())
+        .body(Empty::<Bytes>::new())
+        .map_err(io::Error::other)?;
+    let exchange = async {
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(io::Error::other)?;
+        let status = response.status();
+        if !status.is_success() {
+            let text = format!("the next-hop proxy answered CONNECT with {status}");
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, text));
         }
-        answer.push(stream.read_u8().await?);
+        hyper::upgrade::on(response).await.map_err(io::Error::other)
+    };
+    let upgraded = {
+        let mut exchange = std::pin::pin!(exchange);
+        let mut connection = std::pin::pin!(connection.with_upgrades());
+        tokio::select! {
+            upgraded = exchange.as_mut() => upgraded?,
+            // hyper lets go of the connection with the upgrade, or the exchange says what is wrong
+            _ended = connection.as_mut() => exchange.await?,
+        }
+    };
+    let parts = upgraded
+        .downcast::<TokioIo<TcpStream>>()
+        .map_err(|_other_io| {
+            io::Error::other("the tunnel is not the connection it was asked on")
+        })?;
+    if parts.read_buf.is_empty() {
+        return Ok(parts.io.into_inner());
     }
-    let status = answer.get(9..12);
-    if answer.starts_with(b"HTTP/1.") && status.is_some_and(|status| status.starts_with(b"2")) {
-        return Ok(stream);
-    }
-    let status = String::from_utf8_lossy(status.unwrap_or_default()).into_owned();
+    // nobody speaks before the ClientHello
     Err(io::Error::new(
-        io::ErrorKind::ConnectionRefused,
-        format!("the next-hop proxy answered CONNECT with {status}"),
+        io::ErrorKind::InvalidData,
+        "the next-hop proxy sent bytes before the tunnel's first",
     ))
 }

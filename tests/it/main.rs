@@ -12,6 +12,7 @@ mod drain;
 mod headers;
 mod intercept;
 mod log;
+mod next_hop;
 mod phantom;
 mod policy;
 mod redaction;

@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) connect_to: Vec<(String, String)>,
     /// Further authorities that lead to the sandbox.
     pub(crate) connect_to_sandbox: Vec<&'static str>,
+    /// Hosts of the sandbox that `connect_to` leaves alone.
+    pub(crate) not_redirected: Vec<&'static str>,
     /// The `egress` list.
     pub(crate) egress: String,
     /// The `tenants` list.
@@ -64,6 +66,7 @@ impl Default for Setup {
             listen: String::new(),
             upstream: String::new(),
             connect_to: Vec::new(),
+            not_redirected: Vec::new(),
             connect_to_sandbox: Vec::new(),
             egress: r#"
   - { host: sellingpartnerapi-na.amazon.com, mode: inject }
@@ -424,6 +427,10 @@ fn yaml(folder: &Path, setup: &Setup, sandbox: &Sandbox) -> String {
     let redirected: Vec<String> = sandbox
         .connect_to()
         .into_iter()
+        .filter(|(from, _)| {
+            let host = from.split(':').next();
+            !setup.not_redirected.iter().any(|kept| Some(*kept) == host)
+        })
         .chain(setup.connect_to.clone())
         .chain(
             setup

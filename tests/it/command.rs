@@ -110,3 +110,35 @@ fn the_health_of_a_sidecar_that_is_down_is_one_short_line() {
     assert!(said.contains("Connection refused"), "{said}");
     assert_eq!(said.matches("http://").count(), 1, "{said}");
 }
+
+#[test]
+fn the_example_ledger_is_what_the_sample_configuration_says() {
+    let output = sidecar(&[
+        "ledger",
+        "--config",
+        "proxy.yaml",
+        "--check",
+        "deploy/review/LEDGER.md",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_ledger_that_is_out_of_date_fails_with_the_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("LEDGER.md");
+    std::fs::write(&kept, "# Scope-to-endpoint ledger\n").unwrap();
+    let output = sidecar(&[
+        "ledger",
+        "--config",
+        "proxy.yaml",
+        "--check",
+        kept.to_str().unwrap(),
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stdout).contains("+ | `GET /orders/v0/orders` | getOrders |"),
+        "{}",
+        text(&output.stdout)
+    );
+}

@@ -1,12 +1,16 @@
-//! The marketplaces that a query names.
+//! The marketplaces that a query or a JSON body names.
 //!
-//! Job: whether a raw query names a marketplace that is not the tenant's.
+//! Job: whether a raw query, or a body of an operation that names marketplaces there, names one that is not the tenant's.
 //! Invariants: keys are compared decoded and without regard to case, underscores or an index (`MarketplaceIds.1`,
 //! `marketplaceIds[]`), because what an origin takes for the key is not ours to know; every repetition counts, and every
 //! id of a list. An id that cannot be decoded is nobody's.
 //! Failure mode: none; the caller words the refusal and quotes nothing.
 
 use std::borrow::Cow;
+
+use serde_json::Value;
+
+use crate::catalog::Operation;
 
 /// Whether every marketplace that the query names is one of `allowed`. A tenant without a list may use any.
 pub(super) fn are_allowed(query: Option<&str>, allowed: &[String]) -> bool {
@@ -16,6 +20,45 @@ pub(super) fn are_allowed(query: Option<&str>, allowed: &[String]) -> bool {
     query
         .split('&')
         .all(|pair| pair_is_allowed(pair, allowed) && parts_are_allowed(pair, allowed))
+}
+
+/// Whether every marketplace that a JSON body names, at any depth, is one of `allowed`. A key counts as in a query; what
+/// stands under it has to be text, or a list of texts.
+pub(super) fn are_allowed_in(body: &Value, allowed: &[String]) -> bool {
+    if allowed.is_empty() {
+        return true;
+    }
+    match body {
+        Value::Object(fields) => fields.iter().all(|(key, value)| {
+            if names_marketplaces(key.as_bytes()) {
+                ids_are_allowed(value, allowed)
+            } else {
+                are_allowed_in(value, allowed)
+            }
+        }),
+        Value::Array(items) => items.iter().all(|item| are_allowed_in(item, allowed)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
+fn ids_are_allowed(ids: &Value, allowed: &[String]) -> bool {
+    match ids {
+        Value::Null => true,
+        Value::String(ids) => ids
+            .split([',', ';', ' '])
+            .filter(|id| !id.is_empty())
+            .all(|id| allowed.iter().any(|own| own == id)),
+        Value::Array(items) => items.iter().all(|item| ids_are_allowed(item, allowed)),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+    }
+}
+
+/// Operations whose JSON body names the marketplaces that they are for.
+pub(super) fn are_in_the_body(operation: &Operation) -> bool {
+    matches!(
+        operation.operation_id.as_str(),
+        "createReport" | "createReportSchedule" | "createFeed"
+    )
 }
 
 /// Some servers take `;` for `&`.
@@ -112,6 +155,34 @@ mod tests {
             ("marketplaceIds=%FF", false),
         ] {
             assert_eq!(are_allowed(Some(query), &own), want, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_marketplace_in_a_body_is_seen_at_any_depth_and_in_every_spelling() {
+        let own = ["ATVPDKIKX0DER".to_owned()];
+        for (body, want) in [
+            (
+                r#"{"reportType":"X","marketplaceIds":["ATVPDKIKX0DER"]}"#,
+                true,
+            ),
+            (r#"{"reportType":"X","marketplaceIds":[]}"#, true),
+            (r#"{"reportType":"X"}"#, true),
+            (r#"{"marketplaceIds":["A1PA6795UKMFR9"]}"#, false),
+            (
+                r#"{"marketplaceIds":["ATVPDKIKX0DER","A1PA6795UKMFR9"]}"#,
+                false,
+            ),
+            (r#"{"MarketplaceId":"A1PA6795UKMFR9"}"#, false),
+            (
+                r#"{"marketplace_ids":"ATVPDKIKX0DER,A1PA6795UKMFR9"}"#,
+                false,
+            ),
+            (r#"{"a":[{"marketplaceIds":["A1PA6795UKMFR9"]}]}"#, false),
+            (r#"{"marketplaceIds":[1]}"#, false),
+        ] {
+            let value = serde_json::from_str(body).unwrap();
+            assert_eq!(are_allowed_in(&value, &own), want, "{body}");
         }
     }
 

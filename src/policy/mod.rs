@@ -71,6 +71,8 @@ pub struct Route {
     pub rdt: Option<Rdt>,
     /// Whether answers can hold personal data (audit).
     pub restricted: bool,
+    /// Whether the JSON body names marketplaces, so that it has to be read before the request may go.
+    pub marketplaces_in_body: bool,
 }
 
 /// Which kind of token a route takes.
@@ -145,6 +147,18 @@ impl Policy {
             .route
             .unwrap_or_else(|| Arc::new(route::unlisted(ask)));
         Verdict::WouldRefuse(route, denied.refusal)
+    }
+
+    /// Whether a JSON body names the tenant's marketplaces alone, where the route says that it names any.
+    ///
+    /// # Errors
+    /// [`Reason::MarketplaceDenied`].
+    pub fn body(&self, tenant: &Tenant, body: &serde_json::Value) -> Result<(), Refusal> {
+        if marketplace::are_allowed_in(body, &tenant.marketplaces) {
+            Ok(())
+        } else {
+            Err(refusal::marketplace_denied(tenant))
+        }
     }
 
     /// Whether a restricted data token for this method and path (concrete or generic) and these elements is covered by a

@@ -160,6 +160,7 @@ impl Entry {
             credential,
             rdt: rule.rdt.clone(),
             restricted: rule.rdt.is_some() || may_return_personal_data(allow),
+            marketplaces_in_body: known.is_some_and(marketplace::are_in_the_body),
         };
         Self {
             route: Arc::new(route),
@@ -242,6 +243,7 @@ pub(super) fn unlisted(ask: &Ask<'_>) -> Route {
             credential: Credential::Tenant,
             rdt: None,
             restricted: false,
+            marketplaces_in_body: false,
         };
     };
     Route {
@@ -253,5 +255,6 @@ pub(super) fn unlisted(ask: &Ask<'_>) -> Route {
         },
         rdt: None,
         restricted: operation.returns_personal_data(),
+        marketplaces_in_body: marketplace::are_in_the_body(operation),
     }
 }

@@ -46,6 +46,12 @@ const STORE_PAUSE: Duration = Duration::from_secs(2);
 /// Pause between two looks at an idle tenant's token, at least: a token that lives a second must not spin.
 const WARM_PAUSE: Duration = Duration::from_millis(200);
 
+/// How long the cores may take to drop what outlasted the drain.
+const CUT_GRACE: Duration = Duration::from_secs(1);
+
+/// Pause between two looks at the cores.
+const CUT_PAUSE: Duration = Duration::from_millis(2);
+
 /// Why the sidecar did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -94,8 +100,6 @@ impl App {
     /// When something that only an operator can mend is missing.
     pub async fn start(config: Config, sink: Sink, cores: usize) -> Result<Self, StartError> {
         let tasks = Tasks::new(tokio::runtime::Handle::current());
-        let authority = open_authority(&config)?;
-        let leaves = LeafCache::new(authority)?;
         let (sockets, listening) =
             listen::bind(&config.listen.proxy, &config.listen.transparent, cores)?;
         let admin_socket = tokio::net::TcpListener::bind(config.listen.admin)
@@ -104,6 +108,8 @@ impl App {
         let admin = admin_socket
             .local_addr()
             .map_err(|error| StartError::Admin(config.listen.admin, error))?;
+        // after the ports are ours: another sidecar's CA file must not be replaced by one that cannot serve
+        let leaves = LeafCache::new(open_authority(&config)?)?;
         let store = store::open(&config.store)?;
         let own = listening.iter().copied().chain([admin]).collect();
         let dialer = Arc::new(Dialer {
@@ -112,25 +118,9 @@ impl App {
             connect_timeout: config.upstream.connect_timeout,
             proxy: config.upstream.proxy.clone(),
         });
-        let transport: Arc<dyn Transport> = Arc::new(Outside {
-            client: Client::new(Arc::clone(&dialer), tasks.clone(), config.lwa.timeout),
-            bound: config.lwa.timeout,
-        });
-        let lwa = Arc::new(
-            Lwa::new(
-                config.lwa.clone(),
-                Arc::clone(&store),
-                Arc::clone(&transport),
-            )
-            .map_err(StartError::TokenUrl)?,
-        );
-        let restricted = Arc::new(Restricted::new(
-            config.lwa.clone(),
-            config.inject.clone(),
-            transport,
-        ));
+        let tokens = token_source(&config, &store, &dialer, &tasks)?;
         let shared = Arc::new(Shared {
-            tokens: TokenSource::new(lwa, restricted, &tasks),
+            tokens,
             leaves,
             phantoms: OnceLock::new(),
             logins: Logins::new(Arc::clone(&store), tasks.clone()),
@@ -201,14 +191,13 @@ impl App {
         self.readiness.wait().await;
     }
 
-    /// Stops accepting, finishes what is in flight, at most `drain_timeout`; returns what was left by then.
+    /// Stops accepting, finishes what is in flight, at most `drain_timeout`; returns what was left by then and is cut off.
     pub async fn drain(self) -> BTreeMap<&'static str, usize> {
         let left = self.shared.tasks.drain(self.grace).await;
-        if left.is_empty() {
-            for core in self.cores {
-                // a core that panicked has said so; the drain goes on
-                let _panicked = tokio::task::spawn_blocking(move || core.join()).await;
-            }
+        // a core drops what is left of its tasks, so that their records fall; one that hangs is not waited for
+        let from = Instant::now();
+        while !self.cores.iter().all(JoinHandle::is_finished) && from.elapsed() < CUT_GRACE {
+            tokio::time::sleep(CUT_PAUSE).await;
         }
         left
     }
@@ -233,6 +222,33 @@ fn open_authority(config: &Config) -> Result<Arc<CertificateAuthority>, Authorit
         }
     }
     Ok(Arc::new(authority))
+}
+
+/// Where tokens come from, with a client of its own for the way to LWA and the Tokens API.
+fn token_source(
+    config: &Config,
+    store: &Arc<dyn GrantStore>,
+    dialer: &Arc<Dialer>,
+    tasks: &Tasks,
+) -> Result<TokenSource, StartError> {
+    let outside = Arc::new(Outside {
+        client: Client::new(Arc::clone(dialer), tasks.clone(), config.lwa.timeout),
+        bound: config.lwa.timeout,
+    });
+    let (theirs, stop) = (Arc::clone(&outside), tasks.stopping());
+    let _idle = tasks.control("close-idle", async move {
+        stop.await;
+        theirs.client.close_idle();
+    });
+    let transport: Arc<dyn Transport> = outside;
+    let lwa = Lwa::new(
+        config.lwa.clone(),
+        Arc::clone(store),
+        Arc::clone(&transport),
+    )
+    .map_err(StartError::TokenUrl)?;
+    let restricted = Restricted::new(config.lwa.clone(), config.inject.clone(), transport);
+    Ok(TokenSource::new(Arc::new(lwa), Arc::new(restricted), tasks))
 }
 
 /// `1.1 spapi-sidecar-XXXXXXXX`: names this process in Via, and meets nobody else's.
@@ -265,6 +281,7 @@ fn start_cores(
                 runtime.block_on(async move {
                     listen::serve(&worker, sockets);
                     tasks.stopping().await;
+                    worker.client.close_idle();
                     tasks.finished().await;
                 });
             });

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -80,6 +80,7 @@ impl<B: Payload> Client<B> {
             dialer,
             pool: Arc::new(Pool {
                 shelves: Mutex::default(),
+                closed: AtomicBool::new(false),
             }),
             tasks,
             response_timeout,
@@ -90,6 +91,11 @@ impl<B: Payload> Client<B> {
     #[must_use]
     pub const fn dialer(&self) -> &Arc<Dialer> {
         &self.dialer
+    }
+
+    /// Closes what is idle, and from now on every connection as it falls idle: nobody will need it again.
+    pub fn close_idle(&self) {
+        self.pool.close();
     }
 
     /// Sends what `make` makes: an origin-form request with a Host field. `make` is called once for each try, and says
@@ -310,6 +316,7 @@ enum Sender<B> {
 /// Idle connections. Locked for moments, by one core.
 struct Pool<B> {
     shelves: Mutex<HashMap<Key, Shelf<B>>>,
+    closed: AtomicBool,
 }
 
 struct Shelf<B> {
@@ -338,6 +345,9 @@ impl<B: Payload> Pool<B> {
 
     fn put(&self, key: &Key, sender: Sender<B>) {
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.closed.load(Ordering::Relaxed) {
+            return;
+        }
         let shelf = shelves.entry(key.clone()).or_insert_with(|| Shelf {
             idle: Vec::new(),
             shared: None,
@@ -350,6 +360,13 @@ impl<B: Payload> Pool<B> {
             }
             Sender::Http2(sender) => shelf.shared = Some(sender),
         }
+    }
+
+    fn close(&self) {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        // set under the lock, so that no connection is put back behind our back
+        self.closed.store(true, Ordering::Relaxed);
+        shelves.clear();
     }
 
     /// Drops the shared HTTP/2 connection of an origin: it is closed.

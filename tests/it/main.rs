@@ -4,6 +4,7 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "a test fails by panicking, and its helpers stand outside #[test] functions"
 )]
 
@@ -12,5 +13,6 @@ mod intercept;
 mod phantom;
 mod policy;
 mod redaction;
+mod shutdown;
 mod store;
 mod support;

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and its helpers stand outside #[test] functions"
 )]
 
+mod connect;
 mod headers;
 mod intercept;
 mod phantom;

@@ -470,7 +470,7 @@ async fn interruptions(scene: &mut Scene) {
     inside
         .send(request("GET", NA, "/_sandbox/truncate/100000", &[], ""))
         .await;
-    assert!(inside.try_answer(false).await.is_err());
+    assert!(inside.try_answer().await.is_err());
     let mut inside = scene.child.inside(NA).await;
     inside
         .send(request("GET", NA, "/_sandbox/body/50000000", &[], ""))

@@ -47,7 +47,7 @@ async fn a_request_in_flight_is_finished_while_new_connections_are_refused() {
     sidecar.terminate();
     refuses_connections(&sidecar).await;
     assert!(!sidecar.has_ended());
-    let answer = inside.answer(false).await;
+    let answer = inside.answer().await;
     assert_eq!((answer.status, &answer.json()["bytes"]), (200, &5.into()));
     let (_, status, stdout, stderr) = sidecar.ended().await;
     assert_eq!(status.code(), Some(0), "{stdout}{stderr}");
@@ -87,7 +87,7 @@ async fn a_request_that_outlasts_the_drain_is_cut_and_recorded_and_the_exit_code
     let sidecar = ChildSidecar::with(setup, &[]).await;
     let mut inside = pending_request(&sidecar, 60_000).await;
     sidecar.terminate();
-    assert!(inside.try_answer(false).await.is_err(), "an answer came");
+    assert!(inside.try_answer().await.is_err(), "an answer came");
     let (_, status, stdout, stderr) = sidecar.ended().await;
     assert_eq!(status.code(), Some(0), "{stdout}{stderr}");
     let records: Vec<&str> = stdout

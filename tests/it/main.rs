@@ -11,6 +11,7 @@
 mod connect;
 mod headers;
 mod intercept;
+mod names;
 mod phantom;
 mod policy;
 mod redaction;

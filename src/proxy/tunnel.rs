@@ -2,15 +2,17 @@
 //!
 //! Job: check that the ClientHello asks for the host that policy allowed, then copy until one side is done or silent.
 //! Invariants: not a byte leaves before the name was checked; the addresses dialled are the ones that were checked; the copy
-//! is bounded by silence, never by size.
+//! is bounded by silence, never by size; bytes are counted as they pass, so that a tunnel that breaks off is counted too.
 //! Failure mode: the connection closes; the record says why.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Worker;
@@ -18,7 +20,7 @@ use super::hello;
 use super::pulse::Pulse;
 use crate::name::{Authority, Host};
 use crate::outcome::Reason;
-use crate::telemetry::record::{Outcome, Record};
+use crate::telemetry::record::{self, Outcome, Record};
 
 /// Size of a copy buffer, each way, in bytes: four TLS records.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -114,17 +116,59 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
     upstream.write_all(&hello.bytes).await?;
-    record
-        .bytes
+    let bytes = &record.bytes;
+    bytes
         .inward
         .fetch_add(count(hello.bytes.len()), Ordering::Relaxed);
     drop(hello);
-    let (inward, outward) =
-        tokio::io::copy_bidirectional_with_sizes(io, &mut upstream, BUFFER_BYTES, BUFFER_BYTES)
-            .await?;
-    record.bytes.inward.fetch_add(inward, Ordering::Relaxed);
-    record.bytes.outward.fetch_add(outward, Ordering::Relaxed);
+    let mut io = Counted { io, bytes };
+    tokio::io::copy_bidirectional_with_sizes(&mut io, &mut upstream, BUFFER_BYTES, BUFFER_BYTES)
+        .await?;
     Ok(())
+}
+
+/// The client's side of a tunnel, counting.
+struct Counted<'a, T> {
+    io: &'a mut T,
+    bytes: &'a record::Bytes,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<'_, T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut *self.io).poll_read(cx, buffer);
+        let read = buffer.filled().len().saturating_sub(before);
+        self.bytes.inward.fetch_add(count(read), Ordering::Relaxed);
+        polled
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<'_, T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut *self.io).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(written)) = &polled {
+            self.bytes
+                .outward
+                .fetch_add(count(*written), Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.io).poll_shutdown(cx)
+    }
 }
 
 fn count(bytes: usize) -> u64 {

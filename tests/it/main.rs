@@ -18,3 +18,5 @@ mod redaction;
 mod shutdown;
 mod store;
 mod support;
+mod transparent;
+mod tunnel;

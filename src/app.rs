@@ -20,6 +20,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use self::outside::Outside;
 pub use self::reload::ReloadError;
@@ -43,6 +44,12 @@ use crate::upstream::client::Client;
 use crate::upstream::dial::Dialer;
 use crate::upstream::resolve::{Resolver, ResolverError};
 
+/// How long the cores may take to drop what outlasted the drain.
+const CUT_GRACE: Duration = Duration::from_secs(1);
+
+/// Pause between two looks at the cores.
+const CUT_PAUSE: Duration = Duration::from_millis(2);
+
 /// Why the sidecar did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -65,8 +72,13 @@ pub enum StartError {
     #[error(transparent)]
     Resolver(#[from] ResolverError),
     /// A setting that this version does not carry out.
-    #[error("{0} is not carried out by this version; take it out of the configuration")]
-    NotYet(&'static str),
+    #[error("{what} is not carried out by this version; {instead}")]
+    NotYet {
+        /// The setting.
+        what: &'static str,
+        /// What to write instead.
+        instead: &'static str,
+    },
     /// `lwa.token_url`.
     #[error("lwa.token_url names no usable host: {0}")]
     TokenUrl(crate::name::NameError),
@@ -203,14 +215,13 @@ impl App {
         self.readiness.wait().await;
     }
 
-    /// Stops accepting, finishes what is in flight, at most `drain_timeout`; returns what was left by then.
+    /// Stops accepting, finishes what is in flight, at most `drain_timeout`; returns what was left by then and is cut off.
     pub async fn drain(self) -> BTreeMap<&'static str, usize> {
         let left = self.shared.tasks.drain(self.grace).await;
-        if left.is_empty() {
-            for core in self.cores {
-                // a core that panicked has said so; the drain goes on
-                let _panicked = tokio::task::spawn_blocking(move || core.join()).await;
-            }
+        // a core drops what is left of its tasks, so that their records fall; one that hangs is not waited for
+        let from = Instant::now();
+        while !self.cores.iter().all(JoinHandle::is_finished) && from.elapsed() < CUT_GRACE {
+            tokio::time::sleep(CUT_PAUSE).await;
         }
         left
     }
@@ -219,7 +230,10 @@ impl App {
 /// A setting that this version does not carry out is refused where nothing works without it, and said loudly elsewhere.
 fn say_what_is_not_there(config: &Config) -> Result<(), StartError> {
     if matches!(config.tenants, Tenants::FromStore) {
-        return Err(StartError::NotYet("`tenants: { from: store }`"));
+        return Err(StartError::NotYet {
+            what: "`tenants: { from: store }`",
+            instead: "list the tenants in the file",
+        });
     }
     let set = [
         ("telemetry.otlp", config.telemetry.otlp.is_some()),

@@ -3,7 +3,7 @@
 //! Job: every task has a name and an owner, so that the drain can wait for it and say what is left.
 //! Invariants: nothing else calls `tokio::spawn`; the stop signal reaches every task that asks for it; work that has to
 //! outlive its caller (an exchange, a store read) runs on the control runtime, never on a connection's core.
-//! Failure mode: at the deadline [`Tasks::drain`] returns the names of what is still running.
+//! Failure mode: at the deadline [`Tasks::drain`] returns the names of what is still running, and the cores drop it.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -24,6 +24,7 @@ struct Inner {
     control: Handle,
     tracker: TaskTracker,
     stop: CancellationToken,
+    cut: CancellationToken,
     names: Mutex<BTreeMap<&'static str, usize>>,
 }
 
@@ -35,6 +36,7 @@ impl Tasks {
             control,
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
             names: Mutex::default(),
         }))
     }
@@ -79,9 +81,12 @@ impl Tasks {
         self.0.stop.is_cancelled()
     }
 
-    /// Completes when every task of a drain has ended. Never before [`Tasks::drain`] was called.
+    /// Completes when every task of a drain has ended, or its grace is over. Never before [`Tasks::drain`] was called.
     pub async fn finished(&self) {
-        self.0.tracker.wait().await;
+        tokio::select! {
+            () = self.0.tracker.wait() => {}
+            () = self.0.cut.cancelled() => {}
+        }
     }
 
     /// Tells every task to stop without waiting for any.
@@ -94,7 +99,9 @@ impl Tasks {
         self.0.stop.cancel();
         self.0.tracker.close();
         let _late = tokio::time::timeout(grace, self.0.tracker.wait()).await;
-        self.running()
+        let left = self.running();
+        self.0.cut.cancel();
+        left
     }
 
     /// How many tasks of each name are running.

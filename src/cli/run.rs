@@ -112,24 +112,3 @@ pub(super) fn no_core_dumps() {
         );
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tenants_from_the_store_are_refused_before_anything_starts() {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("proxy.yaml");
-        std::fs::write(
-            &config,
-            "version: 1\nstore: { file: { path: a, key_file: b } }\ntenants: { from: store }\n",
-        )
-        .unwrap();
-        let args = Args {
-            config: ConfigArg { config },
-        };
-        let complaint = run(&args).unwrap_err().to_string();
-        assert!(complaint.contains("list the tenants"), "{complaint}");
-    }
-}

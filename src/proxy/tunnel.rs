@@ -2,7 +2,7 @@
 //!
 //! Job: check that the ClientHello asks for the host that policy allowed, then copy until one side is done or silent.
 //! Invariants: not a byte leaves before the name was checked; the addresses dialled are the ones that were checked; the copy
-//! is bounded by silence, never by size.
+//! is bounded by silence, never by size; bytes are counted as they pass, so that a tunnel that breaks off is counted too.
 //! Failure mode: the connection closes; the record says why.
 
 use std::io;

@@ -363,11 +363,10 @@ impl<B: Payload> Pool<B> {
     }
 
     fn close(&self) {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        // set under the lock, so that no connection is put back behind our back
         self.closed.store(true, Ordering::Relaxed);
-        self.shelves
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        shelves.clear();
     }
 
     /// Drops the shared HTTP/2 connection of an origin: it is closed.

@@ -4,19 +4,25 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "a test fails by panicking, and its helpers stand outside #[test] functions"
 )]
 
 mod command;
+mod connect;
 mod drain;
 mod headers;
 mod intercept;
 mod log;
+mod names;
 mod next_hop;
 mod phantom;
 mod policy;
 mod redaction;
 mod reload;
+mod shutdown;
 mod start;
 mod store;
 mod support;
+mod transparent;
+mod tunnel;

@@ -23,6 +23,7 @@ async fn corporate(answer: &'static str) -> Corporate {
         Arc::<Mutex<Option<SocketAddr>>>::default(),
     );
     let (ours, target) = (Arc::clone(&asked), Arc::clone(&leads_to));
+    #[expect(clippy::disallowed_methods, reason = "a test's own server")]
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             let (ours, target) = (Arc::clone(&ours), Arc::clone(&target));

@@ -52,6 +52,8 @@ pub(crate) struct Setup {
     pub(crate) proxy: String,
     /// A field of a record that stands in the store before the start.
     pub(crate) records: Vec<(RecordKey, &'static str, String)>,
+    /// `listen.drain_timeout`.
+    pub(crate) drain_timeout: String,
     /// Whether the start is awaited to the end.
     pub(crate) gets_ready: bool,
 }
@@ -97,6 +99,7 @@ impl Default for Setup {
             grants: vec!["acme", "beta"],
             proxy: "127.0.0.1:0".to_owned(),
             records: Vec::new(),
+            drain_timeout: "5s".to_owned(),
             gets_ready: true,
         }
     }
@@ -449,6 +452,7 @@ fn yaml(folder: &Path, setup: &Setup, sandbox: &Sandbox) -> String {
         routes,
         sections,
         proxy,
+        drain_timeout,
         ..
     } = setup;
     format!(
@@ -459,7 +463,7 @@ listen:
   transparent: ["127.0.0.1:0"]
   admin: "127.0.0.1:0"
   admin_token_file: {dir}/admin.token
-  drain_timeout: 5s
+  drain_timeout: {drain_timeout}
 {listen}
 interception:
   ca: {{ mode: ephemeral, cert_path: {dir}/ca.pem, bundle_path: {dir}/bundle.pem }}

@@ -101,6 +101,16 @@ pub(crate) struct Refusal {
     pub(crate) details: String,
 }
 
+/// Whose answers have no body, whatever their fields say (RFC 9112 section 6.3).
+#[derive(Clone, Copy, PartialEq)]
+enum Bodiless {
+    Neither,
+    /// HEAD's.
+    Always,
+    /// CONNECT's, where it is granted.
+    WhenGranted,
+}
+
 /// A connection that takes bytes and gives answers.
 #[derive(Debug)]
 pub(crate) struct Wire<T> {
@@ -125,7 +135,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     pub(crate) async fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
         let request = request.as_ref();
         self.send(request).await;
-        self.answer(request.starts_with(b"HEAD ")).await
+        let mut bodiless = Bodiless::Neither;
+        if request.starts_with(b"HEAD ") {
+            bodiless = Bodiless::Always;
+        } else if request.starts_with(b"CONNECT ") {
+            bodiless = Bodiless::WhenGranted;
+        }
+        self.read_in_time(bodiless).await.unwrap_or_else(|error| {
+            panic!(
+                "no answer: {error}; read so far: {:?}",
+                String::from_utf8_lossy(&self.ahead)
+            )
+        })
     }
 
     /// A GET for a host, with fields besides Host.
@@ -138,21 +159,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.ask(request("GET", host, target, fields, "")).await
     }
 
-    /// Reads one answer.
-    pub(crate) async fn answer(&mut self, headless: bool) -> Answer {
-        self.try_answer(headless).await.unwrap_or_else(|error| {
-            panic!(
-                "no answer: {error}; read so far: {:?}",
-                String::from_utf8_lossy(&self.ahead)
-            )
-        })
+    /// Reads the answer of a request that was sent.
+    pub(crate) async fn answer(&mut self) -> Answer {
+        self.try_answer().await.unwrap()
     }
 
-    pub(crate) async fn try_answer(&mut self, headless: bool) -> std::io::Result<Answer> {
-        tokio::time::timeout(PATIENCE, self.read_answer(headless)).await?
+    pub(crate) async fn try_answer(&mut self) -> std::io::Result<Answer> {
+        self.read_in_time(Bodiless::Neither).await
     }
 
-    async fn read_answer(&mut self, headless: bool) -> std::io::Result<Answer> {
+    async fn read_in_time(&mut self, bodiless: Bodiless) -> std::io::Result<Answer> {
+        tokio::time::timeout(PATIENCE, self.read_answer(bodiless)).await?
+    }
+
+    async fn read_answer(&mut self, bodiless: Bodiless) -> std::io::Result<Answer> {
         let head = self.until(b"\r\n\r\n").await?;
         let head = String::from_utf8_lossy(&head).into_owned();
         let mut lines = head.trim_end().split("\r\n");
@@ -169,7 +189,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             fields,
             body: Vec::new(),
         };
-        if headless || matches!(status, 100..200 | 204 | 304) {
+        let granted = bodiless == Bodiless::WhenGranted && status == 200;
+        if granted || bodiless == Bodiless::Always || matches!(status, 100..200 | 204 | 304) {
             return Ok(answer);
         }
         if answer.field("transfer-encoding") == Some("chunked") {

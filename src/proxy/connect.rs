@@ -24,6 +24,7 @@ use super::listen::Permit;
 use super::login::{self, Login};
 use super::pulse::{Pulse, Pulsed};
 use super::tunnel::{self, Tunnel};
+use super::unreadable::Spoken;
 use super::{Connection, Worker, World, intercept, request, respond};
 use crate::config::{EgressMode, Limits, Plaintext};
 use crate::name::Authority;
@@ -51,7 +52,11 @@ pub fn http1(limits: &Limits) -> hyper::server::conn::http1::Builder {
 pub async fn serve(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
     let limits = worker.shared.world.load().config.listen.limits;
     let pulse = Pulse::new(limits.idle_timeout, limits.header_timeout);
-    let io = Pulsed::new(stream, Arc::clone(&pulse));
+    let io = Spoken::new(
+        Pulsed::new(stream, Arc::clone(&pulse)),
+        Arc::clone(&worker.shared),
+        "".into(),
+    );
     let tasks = worker.shared.tasks.clone();
     let service = service_fn(move |request| {
         let (worker, pulse, permit) =
@@ -212,10 +217,10 @@ fn open(opening: Opening, request: Request<Incoming>) {
         let Ok(upgraded) = hyper::upgrade::on(request).await else {
             return;
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<Pulsed<TcpStream>>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<Spoken<Pulsed<TcpStream>>>>() else {
             return;
         };
-        let io = Rewound::new(parts.read_buf, parts.io.into_inner());
+        let io = Rewound::new(parts.read_buf, parts.io.into_inner().into_inner());
         match way {
             Way::Intercept(target, mode) => {
                 // each request inside has a record of its own

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::unreadable::Spoken;
 use super::{Connection, request};
 use crate::name::{Host, HostName};
 use crate::task::Executor;
@@ -105,6 +106,7 @@ where
     let limits = connection.shared().world.load().config.listen.limits;
     let tasks = connection.shared().tasks.clone();
     let host = Arc::clone(&connection.host);
+    let shared = Arc::clone(connection.shared());
     let service = service_fn(move |request: Request<Incoming>| {
         let connection = Arc::clone(&connection);
         async move {
@@ -115,7 +117,6 @@ where
             )
         }
     });
-    let io = TokioIo::new(stream);
     let ended = if http2 {
         let served = hyper::server::conn::http2::Builder::new(Executor(tasks.clone()))
             .timer(TokioTimer::new())
@@ -128,7 +129,7 @@ where
             .keep_alive_interval(Some(limits.idle_timeout / 3))
             .keep_alive_timeout(Duration::from_secs(20))
             .auto_date_header(false)
-            .serve_connection(io, service);
+            .serve_connection(TokioIo::new(stream), service);
         let mut served = std::pin::pin!(served);
         tokio::select! {
             ended = served.as_mut() => ended,
@@ -138,7 +139,8 @@ where
             }
         }
     } else {
-        let served = super::connect::http1(&limits).serve_connection(io, service);
+        let spoken = Spoken::new(stream, shared, Arc::clone(&host));
+        let served = super::connect::http1(&limits).serve_connection(TokioIo::new(spoken), service);
         let mut served = std::pin::pin!(served);
         tokio::select! {
             ended = served.as_mut() => ended,

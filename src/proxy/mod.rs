@@ -43,6 +43,7 @@ pub mod request;
 pub mod respond;
 pub mod send;
 pub mod tunnel;
+pub mod unreadable;
 
 /// What a reload swaps: the file and all that was compiled from it.
 #[derive(Debug)]

@@ -189,12 +189,12 @@ fn returned(
     response
 }
 
-/// Amazon's request ids are hexadecimal digits and hyphens; anything else is not taken into the log.
+/// Amazon's request ids are letters, digits, hyphens and low lines; anything else is not taken into the log.
 fn is_plain_id(id: &str) -> bool {
     id.len() <= 64
         && id
             .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 async fn walk(

@@ -18,13 +18,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use super::amend::Amended;
 use super::answer::AnswerBody;
 use super::hello::Rewound;
 use super::listen::Permit;
 use super::login::{self, Login};
 use super::pulse::{Pulse, Pulsed};
 use super::tunnel::{self, Tunnel};
+use super::unreadable::Spoken;
 use super::{Connection, Worker, World, intercept, request, respond};
 use crate::config::{EgressMode, Limits, Plaintext};
 use crate::name::Authority;
@@ -52,15 +52,19 @@ pub fn http1(limits: &Limits) -> hyper::server::conn::http1::Builder {
 pub async fn serve(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
     let limits = worker.shared.world.load().config.listen.limits;
     let pulse = Pulse::new(limits.idle_timeout, limits.header_timeout);
-    let io = Pulsed::new(stream, Arc::clone(&pulse));
-    let (tasks, shared) = (worker.shared.tasks.clone(), Arc::clone(&worker.shared));
+    let io = Spoken::new(
+        Pulsed::new(stream, Arc::clone(&pulse)),
+        Arc::clone(&worker.shared),
+        "".into(),
+    );
+    let tasks = worker.shared.tasks.clone();
     let service = service_fn(move |request| {
         let (worker, pulse, permit) =
             (Arc::clone(&worker), Arc::clone(&pulse), Arc::clone(&permit));
         async move { Ok::<_, Infallible>(answer(worker, pulse, permit, request).await) }
     });
     let served = http1(&limits)
-        .serve_connection(TokioIo::new(Amended::new(io, shared, "".into())), service)
+        .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut served = std::pin::pin!(served);
     let ended = tokio::select! {
@@ -216,7 +220,7 @@ fn open(opening: Opening, request: Request<Incoming>) {
         let Ok(upgraded) = hyper::upgrade::on(request).await else {
             return;
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<Amended<Pulsed<TcpStream>>>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<Spoken<Pulsed<TcpStream>>>>() else {
             return;
         };
         let io = Rewound::new(parts.read_buf, parts.io.into_inner().into_inner());

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::amend::Amended;
+use super::unreadable::Spoken;
 use super::{Connection, request};
 use crate::name::{Host, HostName};
 use crate::task::Executor;
@@ -105,10 +105,8 @@ where
     }
     let limits = connection.shared().world.load().config.listen.limits;
     let tasks = connection.shared().tasks.clone();
-    let (host, shared) = (
-        Arc::clone(&connection.host),
-        Arc::clone(connection.shared()),
-    );
+    let host = Arc::clone(&connection.host);
+    let shared = Arc::clone(connection.shared());
     let service = service_fn(move |request: Request<Incoming>| {
         let connection = Arc::clone(&connection);
         async move {
@@ -141,8 +139,8 @@ where
             }
         }
     } else {
-        let io = TokioIo::new(Amended::new(stream, shared, Arc::clone(&host)));
-        let served = super::connect::http1(&limits).serve_connection(io, service);
+        let spoken = Spoken::new(stream, shared, Arc::clone(&host));
+        let served = super::connect::http1(&limits).serve_connection(TokioIo::new(spoken), service);
         let mut served = std::pin::pin!(served);
         tokio::select! {
             ended = served.as_mut() => ended,

@@ -27,7 +27,6 @@ use crate::tls::leaf::LeafCache;
 use crate::token::TokenSource;
 use crate::upstream::client::Client;
 
-pub mod amend;
 pub mod answer;
 pub mod connect;
 pub mod credential;
@@ -45,6 +44,7 @@ pub mod request;
 pub mod respond;
 pub mod send;
 pub mod tunnel;
+pub mod unreadable;
 
 /// What a reload swaps: the file and all that was compiled from it.
 #[derive(Debug)]

@@ -196,6 +196,31 @@ pub fn local(answer: Local, mut record: Record, serving: Option<Serving>) -> Res
     response
 }
 
+/// The bytes of an answer that was made here where there is no request to answer; the connection closes after it.
+#[must_use]
+pub fn as_text(answer: Local, mut record: Record) -> Bytes {
+    record.status = answer.status.as_u16();
+    record.head_is_ready();
+    record.bytes.outward.fetch_add(
+        u64::try_from(answer.body.len()).unwrap_or(u64::MAX),
+        std::sync::atomic::Ordering::Relaxed,
+    );
+    let mut fields = answer.fields;
+    stamp(&mut fields, record.id);
+    fields.insert(header::CONTENT_LENGTH, answer.body.len().into());
+    fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let mut text = format!("HTTP/1.1 {}\r\n", answer.status).into_bytes();
+    for (name, value) in &fields {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(b"\r\n");
+    text.extend_from_slice(&answer.body);
+    text.into()
+}
+
 /// What a client is told when there is no token.
 #[must_use]
 pub fn no_token(reason: Reason, failure: TokenFailure) -> Failure {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
 
-use crate::support::sidecar::{NA, TestSidecar};
-use crate::support::wire::{Wire, get_h2, request};
+use crate::support::sidecar::{NA, TestSidecar, eventually};
+use crate::support::wire::{Wire, dial, get_h2, request};
 
 const EU: &str = "sellingpartnerapi-eu.amazon.com";
 const ORDERS: &str = "/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER";
@@ -228,4 +228,56 @@ async fn a_head_beyond_the_bound_over_http2_is_refused() {
     )
     .await;
     assert_eq!(answer.refused(), is(431, "header_too_large"));
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_read_is_refused_in_the_same_shape() {
+    let sidecar = TestSidecar::start().await;
+    let many = "x: y\r\n".repeat(150);
+    let large = "y".repeat(200_000);
+    let cases = [
+        (
+            format!("GET {ORDERS} HTTP/1.1\r\nHost: {NA}\r\n{many}\r\n"),
+            is(431, "header_too_large"),
+        ),
+        (
+            format!("GET {ORDERS} HTTP/1.1\r\nHost: {NA}\r\nx: {large}\r\n\r\n"),
+            is(431, "header_too_large"),
+        ),
+        (
+            format!("GET /{large} HTTP/1.1\r\nHost: {NA}\r\n\r\n"),
+            is(431, "header_too_large"),
+        ),
+        (
+            format!("GET /orders/v0/\u{1} HTTP/1.1\r\nHost: {NA}\r\n\r\n"),
+            is(400, "bad_request"),
+        ),
+        (
+            format!("GET {ORDERS} HTTP/1.1\r\nHost: {NA}\r\nbad name: x\r\n\r\n"),
+            is(400, "bad_request"),
+        ),
+        (
+            format!(
+                "GET {ORDERS} HTTP/1.1\r\nHost: {NA}\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx"
+            ),
+            is(400, "bad_request"),
+        ),
+        ("nonsense\r\n\r\n".to_owned(), is(400, "bad_request")),
+    ];
+    for (bytes, want) in cases {
+        let mut inside = sidecar.inside(NA).await;
+        assert_eq!(
+            inside.ask(&bytes).await.refused(),
+            want,
+            "{}",
+            &bytes[..60.min(bytes.len())]
+        );
+    }
+    let at_the_door = dial(sidecar.proxy())
+        .await
+        .ask("CONNECT a b HTTP/1.1\r\n\r\n")
+        .await;
+    assert_eq!(at_the_door.refused(), is(400, "bad_request"));
+    assert_eq!(sidecar.received(), []);
+    eventually("a record of each", || sidecar.records().len() == 8).await;
 }

@@ -33,7 +33,6 @@ pub mod document;
 pub mod head;
 pub mod hello;
 pub mod intercept;
-pub mod judge;
 pub mod listen;
 pub mod login;
 pub mod phantom;

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking, and its helpers stand outside #[test] functions"
 )]
 
+mod framing;
 mod intercept;
+mod refresh;
 mod store;
 mod support;

@@ -27,8 +27,10 @@ pub(crate) struct Setup {
     pub(crate) listen: String,
     /// `upstream` entries besides `trust` and `connect_to`.
     pub(crate) upstream: String,
-    /// `connect_to` entries besides the sandbox's, as `"host:port": "ip:port"` lines.
+    /// `connect_to` entries besides the sandbox's, or in their place: `host:port` and `ip:port`.
     pub(crate) connect_to: Vec<(String, String)>,
+    /// Certificates that the sidecar trusts upstream besides the sandbox's, as PEM.
+    pub(crate) trusted: String,
     /// The `egress` list.
     pub(crate) egress: String,
     /// The `tenants` list.
@@ -50,6 +52,7 @@ impl Default for Setup {
             listen: String::new(),
             upstream: String::new(),
             connect_to: Vec::new(),
+            trusted: String::new(),
             egress: r#"
   - { host: sellingpartnerapi-na.amazon.com, mode: inject }
   - { host: sellingpartnerapi-eu.amazon.com, mode: inject }
@@ -113,12 +116,7 @@ impl TestSidecar {
 
     /// A world of the test's own.
     pub(crate) async fn with(setup: Setup) -> Self {
-        super::crypto();
-        let sandbox = Sandbox::start(setup.sandbox.clone()).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("amazon.pem"), sandbox.ca_pem()).unwrap();
-        seed(folder.path(), &setup.grants).await;
-        let text = yaml(folder.path(), &setup, &sandbox);
+        let (sandbox, folder, text) = prepare(&setup).await;
         let config = Config::parse("proxy.yaml", &text, &|_| None)
             .unwrap_or_else(|faults| panic!("{faults}\n{text}"));
         let lines = Lines::default();
@@ -226,6 +224,18 @@ impl TestSidecar {
     }
 }
 
+/// A sandbox, a folder with a store and all else that `proxy.yaml` names, and its text.
+pub(crate) async fn prepare(setup: &Setup) -> (Sandbox, tempfile::TempDir, String) {
+    super::crypto();
+    let sandbox = Sandbox::start(setup.sandbox.clone()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = format!("{}{}", sandbox.ca_pem(), setup.trusted);
+    std::fs::write(folder.path().join("amazon.pem"), trusted).unwrap();
+    seed(folder.path(), &setup.grants).await;
+    let text = yaml(folder.path(), setup, &sandbox);
+    (sandbox, folder, text)
+}
+
 /// The code, details and status of a refusal.
 pub(crate) async fn refusal(response: reqwest::Response) -> (u16, String, String) {
     let status = response.status().as_u16();
@@ -317,6 +327,7 @@ fn yaml(folder: &Path, setup: &Setup, sandbox: &Sandbox) -> String {
     let redirected: Vec<String> = sandbox
         .connect_to()
         .into_iter()
+        .filter(|(host, _)| setup.connect_to.iter().all(|(other, _)| other != host))
         .chain(setup.connect_to.clone())
         .map(|(from, to)| format!("    \"{from}\": \"{to}\""))
         .collect();
@@ -358,4 +369,10 @@ audit: {{ path: {dir}/audit.jsonl }}
 "#,
         redirected = redirected.join("\n")
     )
+}
+
+/// Switches a fault of the sandbox on.
+pub(crate) fn fault(sidecar: &TestSidecar, fault: Value) {
+    let fault = spapi_sidecar::sandbox::Fault::from_json(fault).unwrap();
+    let _number = sidecar.sandbox.fault(fault);
 }

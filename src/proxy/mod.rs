@@ -42,6 +42,7 @@ pub mod request;
 pub mod respond;
 pub mod send;
 pub mod tunnel;
+pub mod upload;
 
 /// What a reload swaps: the file and all that was compiled from it.
 #[derive(Debug)]

@@ -11,13 +11,13 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::head::{self, Admitted};
 use super::request::Answer;
 use super::respond::Local;
+use super::upload::Upload;
 use super::{Connection, World};
 use crate::config::Tenant;
 use crate::outcome::{Failure, Reason};
@@ -47,7 +47,7 @@ pub fn is_tokens_call(admitted: &Admitted) -> bool {
 pub(super) async fn token_endpoint(
     connection: &Connection,
     world: &World,
-    request: Request<Incoming>,
+    request: Request<Upload>,
     record: &mut Record,
 ) -> Result<Answer, Failure> {
     let token_path = world.config.lwa.token_url.path();
@@ -203,7 +203,7 @@ fn is_json(fields: &HeaderMap) -> bool {
         .is_some_and(|value| value.to_ascii_lowercase().contains("json"))
 }
 
-async fn whole(body: Incoming, record: &Record) -> Result<Zeroizing<Vec<u8>>, Failure> {
+async fn whole(body: Upload, record: &Record) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let collected = Limited::new(body, BODY_BYTES)
         .collect()
         .await

@@ -113,18 +113,18 @@ impl Retry {
         authorized: &Authorized,
         credential: &Credential,
         shared: &Shared,
-        record: &mut Record,
+        record: &Record,
     ) -> Result<Next, Failure> {
         match received.parts.status {
             StatusCode::UNAUTHORIZED => {
-                self.replace(received, authorized, credential, shared, record)
+                self.replace(&received, authorized, credential, shared, record)
             }
             StatusCode::FORBIDDEN => match read_ahead(&mut received)
                 .await
                 .map_err(|error| respond::not_sent(SendError::Broken(error), &record.host))?
             {
                 Verdict::TokenRefused => {
-                    self.replace(received, authorized, credential, shared, record)
+                    self.replace(&received, authorized, credential, shared, record)
                 }
                 Verdict::SecretLapsed => {
                     tracing::error!(alert = "client_secret_due", tenant = %authorized.tenant().id, app = %authorized.tenant().app, "Amazon says that the app's client secret has lapsed: rotate it, and store it with `spapi-sidecar app put`");
@@ -145,7 +145,7 @@ impl Retry {
     /// A refused token is dropped, and the request repeated with another one, once.
     fn replace(
         &mut self,
-        received: Received,
+        received: &Received,
         authorized: &Authorized,
         credential: &Credential,
         shared: &Shared,

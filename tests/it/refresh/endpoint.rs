@@ -11,8 +11,8 @@ use spapi_sidecar::tenant::{AppId, TenantId};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::support::sidecar::{NA, Setup, TestSidecar, eventually, fault, refusal};
-use crate::support::wire::{Http1, Origin, soon};
+use crate::support::peer::{Http1, Origin, soon, trouble};
+use crate::support::sidecar::{NA, Setup, TestSidecar, eventually, refusal};
 
 const LWA: &str = "api.amazon.com";
 
@@ -39,7 +39,7 @@ fn quick_lwa() -> Setup {
 async fn while_a_token_lives_an_outage_of_lwa_costs_nothing() {
     for how in ["refuse", "hang", "reset"] {
         let sidecar = TestSidecar::start().await;
-        fault(&sidecar, json!({"lwa_down": how}));
+        trouble(&sidecar, json!({"lwa_down": how}));
         for _ in 0..5 {
             let response = soon("an answer", sidecar.client().get(orders()).send()).await;
             assert_eq!(response.unwrap().status(), 200, "{how}");
@@ -51,8 +51,8 @@ async fn while_a_token_lives_an_outage_of_lwa_costs_nothing() {
 async fn without_a_token_an_outage_of_lwa_is_named_and_nothing_is_sent() {
     for how in ["refuse", "hang", "reset"] {
         let sidecar = TestSidecar::with(quick_lwa()).await;
-        fault(&sidecar, json!({"expire_tokens_now": true}));
-        fault(&sidecar, json!({"lwa_down": how}));
+        trouble(&sidecar, json!({"expire_tokens_now": true}));
+        trouble(&sidecar, json!({"lwa_down": how}));
         let client = sidecar.client();
         // this one finds out that the token is gone
         let response = client.get(orders()).send().await.unwrap();
@@ -70,8 +70,8 @@ async fn without_a_token_an_outage_of_lwa_is_named_and_nothing_is_sent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_lwa_is_back_calls_work_again_by_themselves() {
     let sidecar = TestSidecar::with(quick_lwa()).await;
-    fault(&sidecar, json!({"expire_tokens_now": true}));
-    fault(&sidecar, json!({"lwa_down": "refuse"}));
+    trouble(&sidecar, json!({"expire_tokens_now": true}));
+    trouble(&sidecar, json!({"lwa_down": "refuse"}));
     let client = sidecar.client();
     let response = client.get(orders()).send().await.unwrap();
     assert_eq!(response.status(), 503);
@@ -88,11 +88,11 @@ async fn when_lwa_is_back_calls_work_again_by_themselves() {
 }
 
 /// What the first call is told when its token cannot be had.
-async fn told(setup: Setup, trouble: Option<Value>) -> String {
+async fn told(setup: Setup, wrong: Option<Value>) -> String {
     let sidecar = TestSidecar::with(setup).await;
-    if let Some(trouble) = trouble {
-        fault(&sidecar, trouble);
-        fault(&sidecar, json!({"expire_tokens_now": true}));
+    if let Some(wrong) = wrong {
+        trouble(&sidecar, wrong);
+        trouble(&sidecar, json!({"expire_tokens_now": true}));
     }
     let response = sidecar.client().get(orders()).send().await.unwrap();
     assert!(response.headers().contains_key("retry-after"));
@@ -145,7 +145,7 @@ async fn the_next_client_secret_is_tried_and_takes_the_place_of_the_one_that_lap
     record.fields.insert("client_secret_next".to_owned(), next);
     store.write(&key, record.fields, Expect::Any).await.unwrap();
     sidecar.sandbox.register_app(&app("amzn1.oa2-cs.v1.next"));
-    fault(&sidecar, json!({"expire_tokens_now": true}));
+    trouble(&sidecar, json!({"expire_tokens_now": true}));
     let response = sidecar.client().get(orders()).send().await.unwrap();
     assert_eq!(response.status(), 200);
     let record = store.read(&key).await.unwrap().unwrap();
@@ -232,7 +232,7 @@ fn token_requests(sidecar: &TestSidecar) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_first_callers_share_one_exchange() {
     let sidecar = TestSidecar::start().await;
-    fault(&sidecar, json!({"latency_ms": 500, "host": LWA}));
+    trouble(&sidecar, json!({"latency_ms": 500, "host": LWA}));
     let before = token_requests(&sidecar);
     let client = sidecar.client_with(&["h2"], None);
     let mut calls = JoinSet::new();
@@ -250,7 +250,7 @@ async fn a_hundred_first_callers_share_one_exchange() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_exchange_goes_on_for_the_others_when_the_first_caller_hangs_up() {
     let sidecar = TestSidecar::start().await;
-    fault(&sidecar, json!({"latency_ms": 500, "host": LWA}));
+    trouble(&sidecar, json!({"latency_ms": 500, "host": LWA}));
     let before = token_requests(&sidecar);
     let mut first = Http1::open(&sidecar, NA).await;
     let call = format!(

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::sidecar::{NA, Setup, TestSidecar, fault, refusal};
-use crate::support::wire::Origin;
+use crate::support::peer::{Origin, trouble};
+use crate::support::sidecar::{NA, Setup, TestSidecar, refusal};
 
 const ORDERS: &str = "/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER";
 
@@ -24,7 +24,7 @@ fn statuses(sidecar: &TestSidecar) -> Vec<Option<u16>> {
 async fn an_expired_token_costs_a_get_one_exchange_and_the_client_nothing() {
     let sidecar = TestSidecar::start().await;
     let before = sidecar.exchanges();
-    fault(&sidecar, json!({"expire_tokens_now": true}));
+    trouble(&sidecar, json!({"expire_tokens_now": true}));
     let response = sidecar.client().get(url(ORDERS)).send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(statuses(&sidecar), [Some(403), Some(200)]);
@@ -34,7 +34,7 @@ async fn an_expired_token_costs_a_get_one_exchange_and_the_client_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_within_the_bound_is_replayed_to_the_byte() {
     let sidecar = TestSidecar::start().await;
-    fault(
+    trouble(
         &sidecar,
         json!({"status": 401, "times": 1, "path_prefix": "/_sandbox/sink"}),
     );
@@ -59,7 +59,7 @@ async fn a_body_within_the_bound_is_replayed_to_the_byte() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replay_over_http2_sends_the_whole_body_again() {
     let sidecar = TestSidecar::start().await;
-    fault(&sidecar, json!({"expire_tokens_now": true}));
+    trouble(&sidecar, json!({"expire_tokens_now": true}));
     let response = sidecar
         .client_with(&["h2"], None)
         .post(url("/reports/2021-06-30/reports"))
@@ -78,7 +78,7 @@ async fn fifty_calls_that_meet_an_expired_token_share_one_exchange() {
     let sidecar = TestSidecar::start().await;
     let client = sidecar.client();
     let before = sidecar.exchanges();
-    fault(&sidecar, json!({"expire_tokens_now": true}));
+    trouble(&sidecar, json!({"expire_tokens_now": true}));
     let mut calls = JoinSet::new();
     for _ in 0..50 {
         let call = client.get(url(ORDERS)).send();
@@ -94,7 +94,7 @@ async fn a_second_expiry_within_the_minute_costs_the_client_nothing_either() {
     let sidecar = TestSidecar::start().await;
     let client = sidecar.client();
     for _ in 0..3 {
-        fault(&sidecar, json!({"expire_tokens_now": true}));
+        trouble(&sidecar, json!({"expire_tokens_now": true}));
         let response = client.get(url(ORDERS)).send().await.unwrap();
         assert_eq!(response.status(), 200);
     }
@@ -104,7 +104,7 @@ async fn a_second_expiry_within_the_minute_costs_the_client_nothing_either() {
 async fn a_body_over_the_bound_is_not_replayed_and_the_next_call_works() {
     let sidecar = TestSidecar::start().await;
     let client = sidecar.client();
-    fault(
+    trouble(
         &sidecar,
         json!({"status": 401, "times": 1, "path_prefix": "/_sandbox/sink"}),
     );
@@ -124,11 +124,11 @@ async fn a_body_over_the_bound_is_not_replayed_and_the_next_call_works() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chunked_body_over_the_bound_is_not_replayed() {
     let sidecar = TestSidecar::start().await;
-    fault(
+    trouble(
         &sidecar,
         json!({"status": 401, "times": 1, "path_prefix": "/_sandbox/sink"}),
     );
-    let mut client = crate::support::wire::Http1::open(&sidecar, NA).await;
+    let mut client = crate::support::peer::Http1::open(&sidecar, NA).await;
     let mut request =
         format!("POST /_sandbox/sink HTTP/1.1\r\nhost: {NA}\r\ntransfer-encoding: chunked\r\n\r\n")
             .into_bytes();
@@ -151,7 +151,7 @@ async fn refused_for_good(refusing: serde_json::Value, word: &str) {
     let sidecar = TestSidecar::start().await;
     let client = sidecar.client();
     let before = sidecar.exchanges();
-    fault(&sidecar, refusing);
+    trouble(&sidecar, refusing);
     for _ in 0..10 {
         let response = client.get(url(ORDERS)).send().await.unwrap();
         let status = response.status();
@@ -186,7 +186,7 @@ async fn parallel_calls_against_an_origin_that_refuses_every_token_share_the_one
     let sidecar = TestSidecar::start().await;
     let client = sidecar.client();
     let before = sidecar.exchanges();
-    fault(&sidecar, json!({"status": 401}));
+    trouble(&sidecar, json!({"status": 401}));
     let mut calls = JoinSet::new();
     for _ in 0..30 {
         let call = client.get(url(ORDERS)).send();
@@ -202,7 +202,7 @@ async fn parallel_calls_against_an_origin_that_refuses_every_token_share_the_one
 async fn passes_untouched(details: &str) {
     let sidecar = TestSidecar::start().await;
     let before = sidecar.exchanges();
-    fault(&sidecar, json!({"status": 403, "details": details}));
+    trouble(&sidecar, json!({"status": 403, "details": details}));
     let response = sidecar.client().get(url(ORDERS)).send().await.unwrap();
     assert_eq!(response.status(), 403);
     assert!(!response.headers().contains_key("x-spapi-sidecar-error"));
@@ -300,7 +300,7 @@ async fn a_compressed_403_about_something_else_stays_compressed_to_the_byte() {
 async fn what_upstream_said_of_a_refused_token_is_not_in_the_answer_but_the_alert_names_the_request()
  {
     let sidecar = TestSidecar::start().await;
-    fault(&sidecar, json!({"status": 401, "details": "canary-401"}));
+    trouble(&sidecar, json!({"status": 401, "details": "canary-401"}));
     let response = sidecar.client().get(url(ORDERS)).send().await.unwrap();
     assert!(!response.text().await.unwrap().contains("canary-401"));
     let records = sidecar.records();

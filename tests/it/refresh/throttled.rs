@@ -6,7 +6,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::support::sidecar::{NA, Setup, TestSidecar, fault};
+use crate::support::peer::trouble;
+use crate::support::sidecar::{NA, Setup, TestSidecar};
 
 fn url() -> String {
     format!("https://{NA}/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER")
@@ -22,7 +23,7 @@ fn with(throttle: &str) -> Setup {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_throttled_call_is_repeated_until_it_is_let_through() {
     let sidecar = TestSidecar::start().await;
-    fault(&sidecar, json!({"status": 429, "times": 2}));
+    trouble(&sidecar, json!({"status": 429, "times": 2}));
     let response = sidecar.client().get(url()).send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(sidecar.received().len(), 3);
@@ -32,7 +33,7 @@ async fn a_throttled_call_is_repeated_until_it_is_let_through() {
 async fn a_burst_over_the_rate_is_spread_out_and_all_of_it_succeeds() {
     let sidecar = TestSidecar::with(with("{ max_attempts: 8 }")).await;
     // 66 a second, and a burst of 20
-    fault(&sidecar, json!({"throttle": 4000.0}));
+    trouble(&sidecar, json!({"throttle": 4000.0}));
     let client = sidecar.client();
     let mut calls = JoinSet::new();
     for _ in 0..40 {
@@ -45,7 +46,7 @@ async fn a_burst_over_the_rate_is_spread_out_and_all_of_it_succeeds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retry_after_is_the_shortest_pause() {
     let sidecar = TestSidecar::start().await;
-    fault(
+    trouble(
         &sidecar,
         json!({"status": 429, "times": 1, "retry_after": 2}),
     );
@@ -72,28 +73,28 @@ async fn passes_through(sidecar: &TestSidecar, attempts: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_mode_pass_a_429_goes_through_at_once() {
     let sidecar = TestSidecar::with(with("{ mode: pass }")).await;
-    fault(&sidecar, json!({"status": 429}));
+    trouble(&sidecar, json!({"status": 429}));
     passes_through(&sidecar, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_that_would_outlast_max_wait_is_not_begun() {
     let sidecar = TestSidecar::with(with("{ max_wait: 3s }")).await;
-    fault(&sidecar, json!({"status": 429, "retry_after": 60}));
+    trouble(&sidecar, json!({"status": 429, "retry_after": 60}));
     passes_through(&sidecar, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_max_attempts_the_429_goes_through() {
     let sidecar = TestSidecar::with(with("{ max_attempts: 3 }")).await;
-    fault(&sidecar, json!({"status": 429}));
+    trouble(&sidecar, json!({"status": 429}));
     passes_through(&sidecar, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_throttled_upload_that_was_kept_is_sent_whole_again() {
     let sidecar = TestSidecar::start().await;
-    fault(
+    trouble(
         &sidecar,
         json!({"status": 429, "times": 1, "path_prefix": "/_sandbox/sink"}),
     );

@@ -2,9 +2,9 @@
 
 use std::sync::Once;
 
+pub(crate) mod peer;
 pub(crate) mod sidecar;
 pub(crate) mod vault;
-pub(crate) mod wire;
 
 /// Installs the one TLS provider. Every test that makes an HTTP client of its own calls this first.
 pub(crate) fn crypto() {

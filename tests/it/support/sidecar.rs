@@ -75,7 +75,7 @@ impl Default for Setup {
   - { allow: "GET /orders/v0/orders/{orderId}", scope: direct-to-consumer-shipping, rdt: { data_elements: [buyerInfo, shippingAddress], per: path } }
   - { allow: POST /notifications/v1/destinations, grantless: "sellingpartnerapi::notifications" }
   - { allow: ["GET /listings/2021-08-01/items/{sellerId}/{sku}"], scope: inventory-and-order-tracking }
-  - { allow: ["POST /_sandbox/{test}", "PUT /_sandbox/{test}", "GET /_sandbox/{test}", "GET /_sandbox/{test}/{argument}"], scope: inventory-and-order-tracking }
+  - { allow: ["POST /_sandbox/{test}", "PUT /_sandbox/{test}", "GET /_sandbox/{test}", "GET /_sandbox/{test}/{argument}", "POST /_sandbox/{test}/{argument}"], scope: inventory-and-order-tracking }
 "#
             .to_owned(),
             sections: String::new(),
@@ -369,10 +369,4 @@ audit: {{ path: {dir}/audit.jsonl }}
 "#,
         redirected = redirected.join("\n")
     )
-}
-
-/// Switches a fault of the sandbox on.
-pub(crate) fn fault(sidecar: &TestSidecar, fault: Value) {
-    let fault = spapi_sidecar::sandbox::Fault::from_json(fault).unwrap();
-    let _number = sidecar.sandbox.fault(fault);
 }

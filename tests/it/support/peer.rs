@@ -23,6 +23,12 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use super::sidecar::TestSidecar;
 
+/// Switches a fault of the sandbox on.
+pub(crate) fn trouble(sidecar: &TestSidecar, fault: serde_json::Value) {
+    let fault = spapi_sidecar::sandbox::Fault::from_json(fault).unwrap();
+    let _number = sidecar.sandbox.fault(fault);
+}
+
 /// A client's TLS connection.
 pub(crate) type Tls = client::TlsStream<TcpStream>;
 
@@ -297,6 +303,29 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Payload {
     Full::new(bytes.into())
         .map_err(|never| match never {})
         .boxed_unsync()
+}
+
+/// No body at all: unlike an empty one, it has no length that a library could send along.
+pub(crate) fn nothing() -> Payload {
+    Nothing.boxed_unsync()
+}
+
+struct Nothing;
+
+impl http_body::Body for Nothing {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<std::io::Result<Frame<Bytes>>>> {
+        std::task::Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
 }
 
 /// A body of parts, without a length, perhaps with trailers.

@@ -15,7 +15,7 @@ use crate::policy::Credential as Wanted;
 use crate::secret::AccessToken;
 use crate::tenant::GrantKind;
 use crate::token::restricted::Resource;
-use crate::token::{AccessKey, Cause, Issued, TokenSource};
+use crate::token::{AccessKey, Cause, Issued, Standing, TokenSource};
 
 /// A token, and how to say that Amazon refused it.
 #[derive(Debug)]
@@ -26,26 +26,30 @@ pub struct Credential {
     pub kind: &'static str,
     origin: Origin,
     generation: u64,
+    standing: Standing,
 }
 
 #[derive(Debug)]
 enum Origin {
     Access(AccessKey),
-    Kept(Resource, AccessKey),
-    Once(AccessKey),
+    Kept(Resource),
+    Once,
 }
 
 impl Credential {
+    /// Notes that Amazon took this token.
+    pub fn accepted(&self) {
+        self.standing.accept();
+    }
+
     /// Tells the token room that Amazon refused this token; says whether another try makes sense.
     #[must_use]
     pub fn refused(&self, tokens: &TokenSource) -> bool {
         match &self.origin {
             Origin::Access(key) => tokens.refuse(key, self.generation),
-            // the RDT may have died with the access token that it was made from: both are made anew
-            Origin::Kept(resource, access) => {
-                tokens.refuse_restricted(resource, self.generation) && tokens.refuse_current(access)
-            }
-            Origin::Once(access) => tokens.refuse_current(access),
+            // where the access token died too, the Tokens API will say so
+            Origin::Kept(resource) => tokens.refuse_restricted(resource, self.generation),
+            Origin::Once => true,
         }
     }
 }
@@ -77,6 +81,7 @@ pub async fn obtain(tokens: &TokenSource, authorized: &Authorized) -> Result<Cre
         token: issued.token,
         kind: access.grant.kind.as_str(),
         generation: issued.generation,
+        standing: issued.standing,
         origin: Origin::Access(access),
     })
 }
@@ -110,17 +115,18 @@ async fn restricted(
         token: issued.token,
         kind: "rdt",
         generation: issued.generation,
+        standing: issued.standing,
         origin,
     };
     if per_call {
         tokens
             .restricted_once(&resource, access)
             .await
-            .map(|issued| made(issued, Origin::Once(access.clone())))
+            .map(|issued| made(issued, Origin::Once))
     } else {
         tokens
             .restricted(&resource, access)
             .await
-            .map(|issued| made(issued, Origin::Kept(resource, access.clone())))
+            .map(|issued| made(issued, Origin::Kept(resource)))
     }
 }

@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, header};
-use hyper::body::Incoming;
 
 use super::answer::Witness;
 use super::replay::Source;
 use super::request::{Answer, Authorized, whose};
 use super::send::{self, Received, inflate};
+use super::upload::Upload;
 use super::{Connection, Shared, World, head};
 use crate::config::EgressMode;
 use crate::document::urls;
@@ -35,7 +35,7 @@ const WATCHED_BYTES: usize = 256 << 10;
 pub(super) async fn relay(
     connection: &Connection,
     world: &World,
-    request: Request<Incoming>,
+    request: Request<Upload>,
     record: &mut Record,
 ) -> Result<Answer, Failure> {
     record.path = "/…".to_owned();

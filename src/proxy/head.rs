@@ -11,10 +11,10 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri, Version};
-use hyper::body::Incoming;
 
 use super::Connection;
 use super::request::Authorized;
+use super::upload::Upload;
 use crate::config::InjectHeader;
 use crate::name::Authority;
 use crate::outcome::{Failure, Reason};
@@ -33,7 +33,7 @@ pub struct Admitted {
     /// Whether the client speaks HTTP/2.
     pub http2: bool,
     /// The body.
-    pub body: Incoming,
+    pub body: Upload,
     credentials: Vec<HeaderValue>,
 }
 
@@ -71,7 +71,7 @@ fn presented(value: &HeaderValue) -> Option<&str> {
 /// When its parts disagree, its head is too large, it has been here before, or it is no plain request for a path.
 pub fn admit(
     connection: &Connection,
-    request: Request<Incoming>,
+    request: Request<Upload>,
     header_bytes: usize,
 ) -> Result<Admitted, Failure> {
     let (parts, body) = request.into_parts();
@@ -204,20 +204,13 @@ enum Fate {
 
 /// Drops hop-by-hop fields, what Connection names, and every spelling of a credential, which is handed over.
 fn clean(fields: &mut HeaderMap, credentials: &mut Vec<HeaderValue>) {
-    let named: Vec<HeaderName> = fields
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .collect();
     let trailers = fields.get_all(header::TE).iter().any(|te| {
         te.to_str().is_ok_and(|te| {
             te.split(',')
                 .any(|one| one.trim().eq_ignore_ascii_case("trailers"))
         })
     });
-    let mut doomed = named;
+    let mut doomed = named_by_connection(fields);
     for (name, value) in &*fields {
         match fate(name.as_str()) {
             Fate::Keep => {}
@@ -251,6 +244,17 @@ pub fn clean_trailers(mut fields: HeaderMap) -> Option<HeaderMap> {
         fields.remove(name);
     }
     (!fields.is_empty()).then_some(fields)
+}
+
+/// The fields that Connection says are for us alone (RFC 9110 section 7.6.1).
+fn named_by_connection(fields: &HeaderMap) -> Vec<HeaderName> {
+    fields
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .collect()
 }
 
 fn fate(name: &str) -> Fate {
@@ -336,20 +340,13 @@ pub fn without_credential(admitted: &Admitted, _allowed: &super::document::Allow
 
 /// Drops an answer's hop-by-hop fields: they end here.
 pub fn clean_answer(fields: &mut HeaderMap) {
-    if let Some(connection) = fields.remove(header::CONNECTION) {
-        let named: Vec<HeaderName> = connection
-            .to_str()
-            .unwrap_or_default()
-            .split(',')
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            .collect();
-        for name in named {
-            if name != header::CONTENT_LENGTH {
-                fields.remove(name);
-            }
+    for name in named_by_connection(fields) {
+        if name != header::CONTENT_LENGTH {
+            fields.remove(name);
         }
     }
     for name in [
+        header::CONNECTION,
         header::TRANSFER_ENCODING,
         header::UPGRADE,
         header::TE,

@@ -34,7 +34,6 @@ pub mod document;
 pub mod head;
 pub mod hello;
 pub mod intercept;
-pub mod judge;
 pub mod listen;
 pub mod login;
 pub mod phantom;
@@ -45,6 +44,7 @@ pub mod respond;
 pub mod send;
 pub mod tunnel;
 pub mod unreadable;
+pub mod upload;
 
 /// What a reload swaps: the file and all that was compiled from it.
 #[derive(Debug)]

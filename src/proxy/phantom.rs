@@ -11,7 +11,6 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -19,6 +18,7 @@ use super::head::{self, Admitted};
 use super::login::Login;
 use super::request::{Answer, unnamed};
 use super::respond::Local;
+use super::upload::Upload;
 use super::{Connection, World};
 use crate::config::Tenant;
 use crate::outcome::{Failure, Reason};
@@ -48,7 +48,7 @@ pub fn is_tokens_call(admitted: &Admitted) -> bool {
 pub(super) async fn token_endpoint(
     connection: &Connection,
     world: &World,
-    request: Request<Incoming>,
+    request: Request<Upload>,
     record: &mut Record,
 ) -> Result<Answer, Failure> {
     let token_path = world.config.lwa.token_url.path();
@@ -213,7 +213,7 @@ fn is_json(fields: &HeaderMap) -> bool {
         .is_some_and(|value| value.to_ascii_lowercase().contains("json"))
 }
 
-async fn whole(body: Incoming, record: &Record) -> Result<Zeroizing<Vec<u8>>, Failure> {
+async fn whole(body: Upload, record: &Record) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let collected = Limited::new(body, BODY_BYTES)
         .collect()
         .await

@@ -14,9 +14,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::head;
+use super::upload::Upload;
 use crate::telemetry::record;
 
 /// Where a request's body comes from, for as many attempts as it takes.
@@ -25,7 +25,7 @@ pub struct Source(Option<Arc<Mutex<Kept>>>);
 
 #[derive(Debug)]
 struct Kept {
-    incoming: Incoming,
+    incoming: Upload,
     frames: Vec<Bytes>,
     trailers: Option<HeaderMap>,
     bytes: usize,
@@ -60,7 +60,7 @@ pub enum BodyError {
 impl Source {
     /// Takes over a request's body, of which at most `limit` bytes are kept; counts bytes as they arrive.
     #[must_use]
-    pub fn new(incoming: Incoming, limit: usize, counted: Arc<record::Bytes>) -> Self {
+    pub fn new(incoming: Upload, limit: usize, counted: Arc<record::Bytes>) -> Self {
         if incoming.is_end_stream() {
             return Self(None);
         }
@@ -202,6 +202,7 @@ impl Body for Replay {
     fn size_hint(&self) -> SizeHint {
         self.source
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), |source| lock(source).hint)
+            // no exact zero: hyper would make a Content-Length of it where HTTP/2 has none
+            .map_or_else(SizeHint::default, |source| lock(source).hint)
     }
 }

@@ -20,6 +20,7 @@ use super::pulse::Serving;
 use super::replay::Source;
 use super::respond::{self, Local};
 use super::send::{self, Received, Retry};
+use super::upload::Upload;
 use super::{Connection, World, credential, document, phantom};
 use crate::config::{EgressMode, PathParams, ProxyAuth, Tenant};
 use crate::name::Authority;
@@ -124,6 +125,7 @@ pub async fn serve(
         request.method().clone(),
     );
     let world = shared.world.load_full();
+    let request = Upload::of(request, &shared.tasks);
     let answer = by_mode(&connection, &world, request, &mut record).await;
     Ok(complete(answer, record, serving))
 }
@@ -131,7 +133,7 @@ pub async fn serve(
 async fn by_mode(
     connection: &Connection,
     world: &World,
-    request: Request<Incoming>,
+    request: Request<Upload>,
     record: &mut Record,
 ) -> Result<Answer, Failure> {
     connection.still_allowed(world)?;
@@ -208,7 +210,7 @@ fn is_plain_id(id: &str) -> bool {
 async fn walk(
     connection: &Connection,
     world: &World,
-    request: Request<Incoming>,
+    request: Request<Upload>,
     record: &mut Record,
 ) -> Result<Answer, Failure> {
     note_target(record, world, &request);
@@ -227,7 +229,7 @@ async fn walk(
 }
 
 /// Puts into the record what may be shown of a target before any route is known.
-fn note_target(record: &mut Record, world: &World, request: &Request<Incoming>) {
+fn note_target(record: &mut Record, world: &World, request: &Request<Upload>) {
     record.path = shown_path(world, None, request.uri().path());
     record.query_keys = request
         .uri()

@@ -15,13 +15,13 @@ use tokio::time::Instant;
 
 use super::credential::Credential;
 use super::head::Outbound;
-use super::judge::{self, READ_AHEAD, Verdict};
 use super::replay::{Replay, Source};
 use super::request::Authorized;
 use super::{Connection, Shared, respond};
 use crate::config::{Throttle, ThrottleMode};
 use crate::outcome::{Failure, Reason};
 use crate::telemetry::record::Record;
+use crate::token::judge::{self, READ_AHEAD, Verdict};
 use crate::upstream::SendError;
 use crate::upstream::client::{Manner, Streamed};
 
@@ -141,7 +141,12 @@ impl Retry {
                 Verdict::Pass => Ok(Next::Return(Box::new(received))),
             },
             StatusCode::TOO_MANY_REQUESTS => Ok(self.back_off(received, authorized.body())),
-            _ => Ok(Next::Return(Box::new(received))),
+            status => {
+                if status.is_success() {
+                    credential.accepted();
+                }
+                Ok(Next::Return(Box::new(received)))
+            }
         }
     }
 

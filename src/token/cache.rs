@@ -37,8 +37,13 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause between two attempts while they fail.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A replacement that is refused within this time shows that exchanges do not help: an incident, not an expiry.
+/// A replacement that is refused within this time, without ever having been taken, shows that exchanges do not help: an
+/// incident, not an expiry.
 const BREAKER: Duration = Duration::from_secs(60);
+
+/// Most replacements in a row, each refused within [`BREAKER`] of its issue although it had been taken: an origin that
+/// refuses now and then leads to no storm either.
+const MOST_REPLACEMENTS: u32 = 10;
 
 /// Gets a new token for a key.
 pub trait Fetch<K>: Send + Sync + fmt::Debug {
@@ -63,7 +68,8 @@ struct Desk {
     flight: Option<Flight>,
     failures: u32,
     failure: Option<(TokenFailure, Instant)>,
-    forced: bool,
+    /// What the next token will stand for, see [`super::Standing`].
+    replaces: u32,
 }
 
 impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
@@ -91,6 +97,14 @@ impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
             .filter(|issued| issued.life.state(Instant::now()) != State::Expired)
     }
 
+    /// The token in memory, if it need not be renewed either.
+    #[must_use]
+    pub fn fresh(&self, key: &K) -> Option<Issued> {
+        self.tokens
+            .get(key)
+            .filter(|issued| issued.life.state(Instant::now()) == State::Fresh)
+    }
+
     /// A token that may be used now.
     ///
     /// # Errors
@@ -115,21 +129,22 @@ impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
 
     /// Drops the token of this generation; says whether a new exchange makes sense.
     pub fn refuse(&self, key: &K, generation: u64) -> bool {
-        let Some(held) = self.tokens.get(key) else {
+        // tokens land under the same lock, so that what is dropped is what was looked at
+        let mut desks = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.tokens.get(key);
+        let Some(held) = held.filter(|held| held.generation == generation) else {
             return true;
         };
-        if held.generation != generation {
-            return true;
-        }
-        if held.forced && held.issued.elapsed() < BREAKER {
+        let replaces = if held.issued.elapsed() < BREAKER {
+            held.standing.replaces
+        } else {
+            0
+        };
+        let helped = held.standing.was_accepted() && replaces < MOST_REPLACEMENTS;
+        if replaces > 0 && !helped {
             return false;
         }
-        self.desk
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(key.clone())
-            .or_default()
-            .forced = true;
+        desks.entry(key.clone()).or_default().replaces = replaces + 1;
         self.tokens.invalidate(key);
         true
     }
@@ -149,10 +164,15 @@ impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
     /// The exchange under way, or a new one, or the failure that is too recent to try again.
     fn flight(&self, key: &K) -> Result<Flight, TokenFailure> {
         let mut desks = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
-        let desk = desks.entry(key.clone()).or_default();
-        if let Some(flight) = &desk.flight {
-            return Ok(flight.clone());
+        if let Some(flight) = desks.get(key).and_then(|desk| desk.flight.clone()) {
+            return Ok(flight);
         }
+        if let Some(issued) = self.fresh(key) {
+            // it landed after the caller had looked
+            let landed: BoxFuture<'static, _> = Box::pin(std::future::ready(Ok(issued)));
+            return Ok(landed.shared());
+        }
+        let desk = desks.entry(key.clone()).or_default();
         if let Some((failure, until)) = &desk.failure {
             let now = Instant::now();
             if now < *until {
@@ -162,13 +182,13 @@ impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
                 });
             }
         }
-        let flight = self.depart(key.clone(), std::mem::take(&mut desk.forced));
+        let flight = self.depart(key.clone(), std::mem::take(&mut desk.replaces));
         desk.flight = Some(flight.clone());
         Ok(flight)
     }
 
     /// Starts an exchange as a task of its own.
-    fn depart(&self, key: K, forced: bool) -> Flight {
+    fn depart(&self, key: K, replaces: u32) -> Flight {
         let (done, landed) = oneshot::channel();
         let (fetch, tokens, desks) = (
             Arc::clone(&self.fetch),
@@ -177,7 +197,10 @@ impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
         );
         let _detached = self.tasks.control(self.name, async move {
             let arrival = Arrival { key, tokens, desks };
-            let result = fetch.fetch(&arrival.key, forced).await;
+            let mut result = fetch.fetch(&arrival.key, replaces > 0).await;
+            if let Ok(issued) = &mut result {
+                issued.standing.replaces = replaces;
+            }
             // the receiver is gone when nobody waits, as when a token is renewed ahead
             let _nobody_waits = done.send(arrival.land(result));
         });
@@ -239,7 +262,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> Drop for Arrival
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(desk) = desks.get_mut(&self.key) {
             desk.flight = None;
-            if desk.failure.is_none() && !desk.forced {
+            if desk.failure.is_none() && desk.replaces == 0 {
                 desks.remove(&self.key);
             }
         }
@@ -276,6 +299,7 @@ mod tests {
     use tokio::runtime::Handle;
     use zeroize::Zeroizing;
 
+    use super::super::Standing;
     use super::super::lifetime::Life;
     use super::*;
     use crate::secret::AccessToken;
@@ -287,7 +311,11 @@ mod tests {
     }
 
     impl Fetch<u8> for Endpoint {
-        fn fetch<'a>(&'a self, _key: &'a u8, forced: bool) -> BoxFuture<'a, Result<Issued, Cause>> {
+        fn fetch<'a>(
+            &'a self,
+            _key: &'a u8,
+            _forced: bool,
+        ) -> BoxFuture<'a, Result<Issued, Cause>> {
             Box::pin(async move {
                 self.calls.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -300,7 +328,7 @@ mod tests {
                     generation: next_generation(),
                     issued: now,
                     life: Life::parse(now, 3600, 0.5, Duration::ZERO, 0.0).unwrap(),
-                    forced,
+                    standing: Standing::default(),
                 })
             })
         }
@@ -395,6 +423,35 @@ mod tests {
             second.generation
         );
         assert_eq!(calls(&endpoint), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replacement_that_was_taken_and_is_refused_later_is_replaced_too_but_not_for_ever() {
+        let (endpoint, cache) = cache();
+        let mut refused = 0;
+        loop {
+            let held = cache.usable(&1).await.unwrap();
+            held.standing.accept();
+            if !cache.refuse(&1, held.generation) {
+                break;
+            }
+            refused += 1;
+        }
+        assert_eq!(refused, MOST_REPLACEMENTS);
+        tokio::time::advance(BREAKER).await;
+        let held = cache.usable(&1).await.unwrap();
+        assert!(cache.refuse(&1, held.generation), "after a quiet minute");
+        assert_eq!(calls(&endpoint), 1 + refused as usize);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_lands_after_a_caller_looked_is_found_and_not_exchanged_again() {
+        let (endpoint, cache) = cache();
+        let landed = cache.usable(&1).await.unwrap();
+        tokio::task::yield_now().await;
+        let flight = cache.flight(&1).unwrap();
+        assert_eq!(flight.await.unwrap().generation, landed.generation);
+        assert_eq!(calls(&endpoint), 1);
     }
 
     trait JoinAllButAborted<T> {

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::cache::{Fetch, next_generation};
 use super::lifetime::Life;
-use super::{AccessKey, Cause, Issued};
+use super::{AccessKey, Cause, Issued, Standing};
 use crate::config;
 use crate::name::Authority;
 use crate::secret::{AccessToken, ClientSecret, Opaque, RefreshToken};
@@ -154,7 +154,7 @@ impl Lwa {
             generation: next_generation(),
             issued: asked,
             life,
-            forced,
+            standing: Standing::default(),
         })
     }
 

@@ -7,6 +7,7 @@
 //! Sources: RFC 6749 sections 4.4, 5 and 6; SP-API Tokens API 2021-03-01; CONTRACT section 3.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -19,6 +20,7 @@ use crate::tenant::{GrantKey, GrantKind, TenantId};
 
 pub mod cache;
 pub mod exchange;
+pub mod judge;
 pub mod lifetime;
 pub mod restricted;
 
@@ -37,8 +39,27 @@ pub struct Issued {
     pub issued: Instant,
     /// How long it may be used.
     pub life: lifetime::Life,
-    /// Whether it replaced one that Amazon refused.
-    pub forced: bool,
+    /// What came of using it.
+    pub standing: Standing,
+}
+
+/// What is known of a token's use. Clones speak of the same token.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    accepted: Arc<AtomicBool>,
+    /// How many refusals in a row, each soon after the issue, led to this token; 0 for one that replaced none.
+    replaces: u32,
+}
+
+impl Standing {
+    /// Notes that Amazon took the token.
+    pub fn accept(&self) {
+        self.accepted.store(true, Ordering::Relaxed);
+    }
+
+    fn was_accepted(&self) -> bool {
+        self.accepted.load(Ordering::Relaxed)
+    }
 }
 
 /// Why there is no token.
@@ -78,7 +99,7 @@ pub enum Cause {
     /// A status or a body that makes no sense.
     #[error("LWA: {0}")]
     Nonsense(&'static str),
-    /// The Tokens API refused the data elements or the resource (400).
+    /// The Tokens API refused the data elements or the resource (400), or the call (403).
     #[error("Tokens API: it refused the restricted resource (status {0})")]
     RestrictedRefused(u16),
     /// The access token that the Tokens API was asked with was itself refused.
@@ -205,16 +226,9 @@ impl TokenSource {
     }
 
     /// Drops an access token that Amazon refused, so that the next [`TokenSource::access`] exchanges anew. Says whether
-    /// another try makes sense: not when the refused token was itself a fresh replacement.
+    /// another try makes sense: not when the refused token was itself a fresh replacement that Amazon never took.
     pub fn refuse(&self, key: &AccessKey, generation: u64) -> bool {
         self.access.refuse(key, generation)
-    }
-
-    /// As [`TokenSource::refuse`], for whichever access token is in memory.
-    pub fn refuse_current(&self, key: &AccessKey) -> bool {
-        self.access
-            .peek(key)
-            .is_none_or(|held| self.access.refuse(key, held.generation))
     }
 
     /// A restricted data token for a path template, cached for its life.
@@ -226,6 +240,9 @@ impl TokenSource {
         resource: &Resource,
         access: &AccessKey,
     ) -> Result<Issued, TokenFailure> {
+        if let Some(issued) = self.restricted.fresh(resource) {
+            return Ok(issued);
+        }
         match self.with_access(resource, access, true).await {
             Ok(issued) => Ok(issued),
             // one that is inside its life needs no access token
@@ -245,7 +262,8 @@ impl TokenSource {
         self.with_access(resource, access, false).await
     }
 
-    /// Drops a restricted data token that Amazon refused.
+    /// Drops a restricted data token that Amazon refused; the next one is asked for with the access token in memory, and with
+    /// a new one where the Tokens API refuses that too. Says whether another try makes sense.
     pub fn refuse_restricted(&self, resource: &Resource, generation: u64) -> bool {
         self.restricted.refuse(resource, generation)
     }

@@ -3,8 +3,8 @@
 //! Job: ask the Tokens API for an RDT that covers one resource, with the tenant's access token.
 //! Invariants: an RDT is keyed by tenant, host, method, path and data elements; the access token that asks for it is no part
 //! of the key; the answer is read strictly, flat or inside `payload`.
-//! Failure mode: [`Cause::AccessRefused`] when the access token was the problem, [`Cause::RestrictedRefused`] when the
-//! application may not have the data.
+//! Failure mode: [`Cause::AccessRefused`] when the Tokens API says that the access token was the problem,
+//! [`Cause::RestrictedRefused`] when the application may not have the data.
 //! Source: Tokens API 2021-03-01 `createRestrictedDataToken`; SP-API facts, section 5.
 
 use std::hash::{Hash, Hasher};
@@ -17,8 +17,9 @@ use zeroize::Zeroizing;
 
 use super::cache::{Fetch, next_generation};
 use super::exchange::{Answer, Post, Transport};
+use super::judge::{self, Verdict};
 use super::lifetime::Life;
-use super::{Cause, Issued};
+use super::{Cause, Issued, Standing};
 use crate::config::{self, InjectHeader};
 use crate::name::Authority;
 use crate::secret::AccessToken;
@@ -124,7 +125,7 @@ impl Restricted {
         }
     }
 
-    async fn ask(&self, resource: &Resource, forced: bool) -> Result<Issued, Cause> {
+    async fn ask(&self, resource: &Resource) -> Result<Issued, Cause> {
         let access = resource.access.as_ref().ok_or(Cause::Interrupted)?;
         let fields = self
             .inject
@@ -166,7 +167,7 @@ impl Restricted {
             generation: next_generation(),
             issued: asked,
             life,
-            forced,
+            standing: Standing::default(),
         })
     }
 }
@@ -175,9 +176,9 @@ impl Fetch<Resource> for Restricted {
     fn fetch<'a>(
         &'a self,
         key: &'a Resource,
-        forced: bool,
+        _forced: bool,
     ) -> BoxFuture<'a, Result<Issued, Cause>> {
-        Box::pin(self.ask(key, forced))
+        Box::pin(self.ask(key))
     }
 }
 
@@ -209,7 +210,14 @@ fn read(answer: &Answer) -> Result<(AccessToken, u64), Cause> {
     }
     match answer.status {
         200 => {}
-        401 | 403 => return Err(Cause::AccessRefused),
+        401 => return Err(Cause::AccessRefused),
+        403 => {
+            return Err(match judge::forbidden(&answer.body) {
+                Verdict::TokenRefused => Cause::AccessRefused,
+                // a missing role, a lapsed account: no other access token helps
+                Verdict::SecretLapsed | Verdict::Pass => Cause::RestrictedRefused(403),
+            });
+        }
         429 => return Err(Cause::Refused("throttled")),
         400..=499 => return Err(Cause::RestrictedRefused(answer.status)),
         500..=599 => {
@@ -252,6 +260,24 @@ mod tests {
             })
             .unwrap();
             assert_eq!((token.expose(), life), ("Atz.sprdt|x", 3600));
+        }
+    }
+
+    #[test]
+    fn a_403_blames_the_access_token_only_where_it_says_so() {
+        for (details, want) in [
+            (
+                "The access token you provided has expired.",
+                "rdt_access_refused",
+            ),
+            ("", "rdt_refused"),
+        ] {
+            let body = serde_json::json!({"errors": [{"code": "Unauthorized", "message": "Access to requested resource is denied.", "details": details}]});
+            let refused = read(&Answer {
+                status: 403,
+                body: body.to_string().into(),
+            });
+            assert_eq!(refused.map(drop).unwrap_err().as_str(), want, "{details}");
         }
     }
 

@@ -11,6 +11,7 @@
 mod command;
 mod connect;
 mod drain;
+mod framing;
 mod headers;
 mod intercept;
 mod log;
@@ -19,6 +20,7 @@ mod next_hop;
 mod phantom;
 mod policy;
 mod redaction;
+mod refresh;
 mod reload;
 mod shutdown;
 mod start;

@@ -3,6 +3,7 @@
 use std::sync::Once;
 
 pub(crate) mod child;
+pub(crate) mod peer;
 pub(crate) mod sidecar;
 pub(crate) mod vault;
 pub(crate) mod wire;

@@ -30,12 +30,14 @@ pub(crate) struct Setup {
     pub(crate) listen: String,
     /// `upstream` entries besides `trust` and `connect_to`.
     pub(crate) upstream: String,
-    /// `connect_to` entries besides the sandbox's, as `"host:port": "ip:port"` lines.
+    /// `connect_to` entries besides the sandbox's, or in their place: `host:port` and `ip:port`.
     pub(crate) connect_to: Vec<(String, String)>,
     /// Further authorities that lead to the sandbox.
     pub(crate) connect_to_sandbox: Vec<&'static str>,
     /// Hosts of the sandbox that `connect_to` leaves alone.
     pub(crate) not_redirected: Vec<&'static str>,
+    /// Certificates that the sidecar trusts upstream besides the sandbox's, as PEM.
+    pub(crate) trusted: String,
     /// The `egress` list.
     pub(crate) egress: String,
     /// The `tenants` list.
@@ -70,6 +72,7 @@ impl Default for Setup {
             connect_to: Vec::new(),
             not_redirected: Vec::new(),
             connect_to_sandbox: Vec::new(),
+            trusted: String::new(),
             egress: r#"
   - { host: sellingpartnerapi-na.amazon.com, mode: inject }
   - { host: sellingpartnerapi-eu.amazon.com, mode: inject }
@@ -92,7 +95,7 @@ impl Default for Setup {
   - { allow: "GET /orders/v0/orders/{orderId}", scope: direct-to-consumer-shipping, rdt: { data_elements: [buyerInfo, shippingAddress], per: path } }
   - { allow: POST /notifications/v1/destinations, grantless: "sellingpartnerapi::notifications" }
   - { allow: ["GET /listings/2021-08-01/items/{sellerId}/{sku}"], scope: inventory-and-order-tracking }
-  - { allow: ["POST /_sandbox/{test}", "PUT /_sandbox/{test}", "GET /_sandbox/{test}", "GET /_sandbox/{test}/{argument}"], scope: inventory-and-order-tracking }
+  - { allow: ["POST /_sandbox/{test}", "PUT /_sandbox/{test}", "GET /_sandbox/{test}", "GET /_sandbox/{test}/{argument}", "POST /_sandbox/{test}/{argument}"], scope: inventory-and-order-tracking }
 "#
             .to_owned(),
             sections: String::new(),
@@ -159,7 +162,8 @@ impl Stage {
         super::crypto();
         let sandbox = Sandbox::start(setup.sandbox.clone()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("amazon.pem"), sandbox.ca_pem()).unwrap();
+        let trusted = format!("{}{}", sandbox.ca_pem(), setup.trusted);
+        std::fs::write(folder.path().join("amazon.pem"), trusted).unwrap();
         seed(folder.path(), &setup.grants).await;
         for (key, field, value) in &setup.records {
             let fields = Fields::from([((*field).to_owned(), Opaque::new(value.clone()))]);
@@ -432,7 +436,8 @@ fn yaml(folder: &Path, setup: &Setup, sandbox: &Sandbox) -> String {
         .into_iter()
         .filter(|(from, _)| {
             let host = from.split(':').next();
-            !setup.not_redirected.iter().any(|kept| Some(*kept) == host)
+            let kept = setup.not_redirected.iter().any(|kept| Some(*kept) == host);
+            !kept && setup.connect_to.iter().all(|(other, _)| other != from)
         })
         .chain(setup.connect_to.clone())
         .chain(

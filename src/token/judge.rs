@@ -10,7 +10,7 @@ use serde::Deserialize;
 /// Most bytes of a 403 that are read ahead to judge it: SP-API's error bodies are a few hundred.
 pub const READ_AHEAD: usize = 32 << 10;
 
-/// What to make of an answer.
+/// What to make of a 403.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// Not about the token.

@@ -196,7 +196,12 @@ impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
             Arc::clone(&self.desk),
         );
         let _detached = self.tasks.control(self.name, async move {
-            let arrival = Arrival { key, tokens, desks };
+            let arrival = Arrival {
+                key,
+                tokens,
+                desks,
+                landed: false,
+            };
             let mut result = fetch.fetch(&arrival.key, replaces > 0).await;
             if let Ok(issued) = &mut result {
                 issued.standing.replaces = replaces;
@@ -224,15 +229,18 @@ impl<K> fmt::Debug for TokenCache<K> {
     }
 }
 
-/// Clears the desk when an exchange ends, by panic too.
+/// The end of an exchange, by panic too.
 struct Arrival<K: Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> {
     key: K,
     tokens: Cache<K, Issued>,
     desks: Arc<Mutex<HashMap<K, Desk>>>,
+    landed: bool,
 }
 
 impl<K: Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> Arrival<K> {
-    fn land(&self, result: Result<Issued, Cause>) -> Result<Issued, TokenFailure> {
+    /// Puts the result where callers find it. The flight is over at the same moment: whoever has the token refused a moment
+    /// later must not be given it again by the flight that brought it.
+    fn land(mut self, result: Result<Issued, Cause>) -> Result<Issued, TokenFailure> {
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
         let desk = desks.entry(self.key.clone()).or_default();
         match result {

@@ -7,8 +7,12 @@
     reason = "a test fails by panicking, and its helpers stand outside #[test] functions"
 )]
 
+mod documents;
 mod framing;
+mod http2;
 mod intercept;
+mod limits;
 mod refresh;
+mod restricted;
 mod store;
 mod support;

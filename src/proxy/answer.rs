@@ -7,12 +7,12 @@
 use std::pin::Pin;
 
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::pulse::Serving;
+use super::pulse::{Held, Serving};
 use super::replay::Replay;
 use crate::outcome::Reason;
 use crate::telemetry::record::{Outcome, Record};
@@ -46,12 +46,14 @@ pub struct AnswerBody {
     content: Content,
     witness: Option<Box<dyn Witness>>,
     closing: Option<Closing>,
+    /// There while upstream keeps us waiting.
+    held: Option<Held>,
 }
 
 #[derive(Debug)]
 struct Closing {
     record: Record,
-    _serving: Option<Serving>,
+    serving: Option<Serving>,
 }
 
 impl AnswerBody {
@@ -66,10 +68,8 @@ impl AnswerBody {
         let mut body = Self {
             content,
             witness,
-            closing: Some(Closing {
-                record,
-                _serving: serving,
-            }),
+            closing: Some(Closing { record, serving }),
+            held: None,
         };
         match &body.content {
             // hyper does not poll the body of a HEAD answer or of a 204
@@ -137,7 +137,16 @@ impl Body for AnswerBody {
             }
             Content::Upstream { ahead, rest } => {
                 if ahead.is_empty() {
-                    ready!(Pin::new(rest).poll_frame(cx))
+                    let Poll::Ready(frame) = Pin::new(rest).poll_frame(cx) else {
+                        if this.held.is_none() {
+                            let closing = this.closing.as_ref();
+                            let serving = closing.and_then(|closing| closing.serving.as_ref());
+                            this.held = serving.map(Serving::hold);
+                        }
+                        return Poll::Pending;
+                    };
+                    this.held = None;
+                    frame
                 } else {
                     Some(Ok(Frame::data(ahead.remove(0))))
                 }

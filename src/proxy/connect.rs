@@ -224,6 +224,7 @@ fn open(opening: Opening, request: Request<Incoming>) {
             return;
         };
         let io = Rewound::new(parts.read_buf, parts.io.into_inner().into_inner());
+        pulse.awaits();
         match way {
             Way::Intercept(target, mode) => {
                 // each request inside has a record of its own

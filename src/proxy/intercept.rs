@@ -99,7 +99,7 @@ where
 {
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     if http2 {
-        connection.pulse.no_heads();
+        connection.pulse.http2();
     } else {
         connection.pulse.between_requests();
     }

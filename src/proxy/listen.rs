@@ -2,7 +2,8 @@
 //!
 //! Job: one runtime for each core, each with its own listening sockets on the same ports and its own pool of upstream
 //! connections, so that nothing on the request path changes threads.
-//! Invariants: a connection holds a permit; beyond `max_connections` accepting stops; an accept error never ends the loop;
+//! Invariants: a connection that is served holds a permit; beyond `max_connections` accepting stops (a loop that finds no
+//! permit keeps the one client that it has accepted waiting); an accept error never ends the loop;
 //! `TCP_NODELAY` is on; a port that another program listens on is refused at the start, although `SO_REUSEPORT` would share it.
 //! Failure mode: [`ListenError`] at the start; back-off while descriptors are exhausted.
 
@@ -147,12 +148,13 @@ async fn accept(worker: Arc<Worker>, kind: Kind, listener: TcpListener) {
 
 /// A connection and its permit; `None` after an error, which has been waited out.
 async fn next(permits: &Arc<Semaphore>, listener: &TcpListener) -> Option<(TcpStream, Permit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _client)) => {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
             }
+            // not sooner: a loop without a client must not keep a permit from one that has a client
+            let permit = Arc::clone(permits).acquire_owned().await.ok()?;
             Some((stream, Arc::new(permit)))
         }
         Err(error) => {

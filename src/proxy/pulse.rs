@@ -2,7 +2,8 @@
 //!
 //! Job: one timer for a connection, however many requests pass over it.
 //! Invariants: silence is bounded by `idle_timeout`, a head in progress and a handshake by `header_timeout`; while we wait for
-//! somebody else (upstream, a token, pacing) the client's silence is not held against it.
+//! somebody else (upstream, a token, pacing) the client's silence is not held against it. The frames of an HTTP/2 connection
+//! that serves no request are silence too: pings and their answers keep nobody busy.
 //! Failure mode: a read or a write that outlasts its bound fails with `TimedOut`, which ends the connection.
 
 use std::future::Future;
@@ -28,6 +29,8 @@ pub struct Pulse {
     head_since: AtomicU64,
     /// Whether what is read between requests is a head. In HTTP/2 and in a tunnel it is not.
     heads: AtomicBool,
+    /// Whether bytes count only while a request is served: in HTTP/2.
+    frames: AtomicBool,
     /// Requests being served.
     serving: AtomicU32,
     /// Waits for somebody else.
@@ -45,6 +48,7 @@ impl Pulse {
             last: AtomicU64::new(0),
             head_since: AtomicU64::new(1),
             heads: AtomicBool::new(true),
+            frames: AtomicBool::new(false),
             serving: AtomicU32::new(0),
             held: AtomicU32::new(0),
         })
@@ -65,12 +69,24 @@ impl Pulse {
         Held(Arc::clone(self))
     }
 
+    /// A head or a handshake is due: its time begins now.
+    pub fn awaits(&self) {
+        self.head_since.store(self.now() + 1, Ordering::Relaxed);
+    }
+
     /// The handshake is done: the next byte begins a head.
     pub fn between_requests(&self) {
         self.head_since.store(0, Ordering::Relaxed);
     }
 
-    /// From now on silence alone is bounded: these are a tunnel's bytes, or HTTP/2 frames.
+    /// From now on these are HTTP/2 frames: silence alone is bounded, and so are frames that belong to no request.
+    pub fn http2(&self) {
+        self.frames.store(true, Ordering::Relaxed);
+        self.last.store(self.now(), Ordering::Relaxed);
+        self.no_heads();
+    }
+
+    /// From now on silence alone is bounded: these are a tunnel's bytes.
     pub fn no_heads(&self) {
         self.heads.store(false, Ordering::Relaxed);
         self.between_requests();
@@ -81,10 +97,14 @@ impl Pulse {
     }
 
     fn beat(&self, was_read: bool) {
+        let serves = self.serving.load(Ordering::Relaxed) > 0;
+        if !serves && self.frames.load(Ordering::Relaxed) {
+            return;
+        }
         let now = self.now();
         self.last.store(now, Ordering::Relaxed);
         if was_read
-            && self.serving.load(Ordering::Relaxed) == 0
+            && !serves
             && self.head_since.load(Ordering::Relaxed) == 0
             && self.heads.load(Ordering::Relaxed)
         {
@@ -108,6 +128,14 @@ impl Pulse {
 /// A request being served; dropped with the last byte of its answer.
 #[derive(Debug)]
 pub struct Serving(Arc<Pulse>);
+
+impl Serving {
+    /// Begins a wait for somebody else than the client.
+    #[must_use]
+    pub fn hold(&self) -> Held {
+        self.0.hold()
+    }
+}
 
 impl Drop for Serving {
     fn drop(&mut self) {
@@ -269,6 +297,20 @@ mod tests {
         }
         far.write_u8(b'G').await.unwrap();
         pulsed.read_u8().await.unwrap();
+        assert_eq!(over_after(&mut pulsed).await, (io::ErrorKind::TimedOut, 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_that_belong_to_no_request_keep_no_connection_alive() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let pulse = Pulse::new(IDLE, HEAD);
+        let mut pulsed = Pulsed::new(near, Arc::clone(&pulse));
+        pulse.http2();
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            far.write_u8(0).await.unwrap();
+            pulsed.read_u8().await.unwrap();
+        }
         assert_eq!(over_after(&mut pulsed).await, (io::ErrorKind::TimedOut, 10));
     }
 

@@ -196,7 +196,12 @@ impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
             Arc::clone(&self.desk),
         );
         let _detached = self.tasks.control(self.name, async move {
-            let arrival = Arrival { key, tokens, desks };
+            let arrival = Arrival {
+                key,
+                tokens,
+                desks,
+                landed: false,
+            };
             let mut result = fetch.fetch(&arrival.key, replaces > 0).await;
             if let Ok(issued) = &mut result {
                 issued.standing.replaces = replaces;
@@ -224,18 +229,21 @@ impl<K> fmt::Debug for TokenCache<K> {
     }
 }
 
-/// Clears the desk when an exchange ends, by panic too.
+/// The end of an exchange, by panic too.
 struct Arrival<K: Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> {
     key: K,
     tokens: Cache<K, Issued>,
     desks: Arc<Mutex<HashMap<K, Desk>>>,
+    landed: bool,
 }
 
 impl<K: Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> Arrival<K> {
-    fn land(&self, result: Result<Issued, Cause>) -> Result<Issued, TokenFailure> {
+    /// Puts the result where callers find it. The flight is over at the same moment: whoever has the token refused a moment
+    /// later must not be given it again by the flight that brought it.
+    fn land(mut self, result: Result<Issued, Cause>) -> Result<Issued, TokenFailure> {
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
         let desk = desks.entry(self.key.clone()).or_default();
-        match result {
+        let landed = match result {
             Ok(issued) => {
                 self.tokens.insert(self.key.clone(), issued.clone());
                 desk.failures = 0;
@@ -249,22 +257,34 @@ impl<K: Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> Arrival<K> {
                     cause,
                     retry_in: pause,
                 };
-                tracing::warn!(key = ?self.key, cause = failure.cause.as_str(), error = %failure.cause, failures = desk.failures, retry_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), remedy = failure.cause.remedy(), "no token");
+                tracing::warn!(key = ?self.key, cause = failure.cause.as_str(), error = %failure.cause, failures = desk.failures, retry_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "no token");
                 desk.failure = Some((failure.clone(), Instant::now() + pause));
                 Err(failure)
             }
+        };
+        clear(&mut desks, &self.key);
+        drop(desks);
+        self.landed = true;
+        landed
+    }
+}
+
+/// Takes a flight off its desk, and the desk away when nothing is left on it.
+fn clear<K: Eq + Hash>(desks: &mut HashMap<K, Desk>, key: &K) {
+    if let Some(desk) = desks.get_mut(key) {
+        desk.flight = None;
+        if desk.failure.is_none() && desk.replaces == 0 {
+            desks.remove(key);
         }
     }
 }
 
 impl<K: Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> Drop for Arrival<K> {
     fn drop(&mut self) {
-        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(desk) = desks.get_mut(&self.key) {
-            desk.flight = None;
-            if desk.failure.is_none() && desk.replaces == 0 {
-                desks.remove(&self.key);
-            }
+        // a flight that landed has left; the one on the desk may be another by now
+        if !self.landed {
+            let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+            clear(&mut desks, &self.key);
         }
     }
 }

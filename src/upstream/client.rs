@@ -4,8 +4,8 @@
 //! Invariants: one client for each core, so that nothing on the request path changes threads; an HTTP/1.1 connection goes
 //! back only after its answer was read to the end; an app that speaks HTTP/1.1 is served over HTTP/1.1 where the origin
 //! offers it, and one that speaks HTTP/2 over HTTP/2.
-//! Failure mode: a connection that failed before a byte of the request was written is replaced once; GET and HEAD also
-//! where a reused connection closed before any byte of an answer. Everything else is a [`SendError`].
+//! Failure mode: a connection that failed before a byte of the request was written is replaced once, by a new one; GET and
+//! HEAD also where a reused connection closed before any byte of an answer. Everything else is a [`SendError`].
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -114,22 +114,38 @@ impl<B: Payload> Client<B> {
             http2: manner.http2,
         };
         let mut unsent = None;
-        // a stale connection may be followed by another stale one; a fresh one ends the loop
+        let mut first = true;
         loop {
-            let (sender, reused) = self.checkout(&key).await?;
+            let checked_out = if first {
+                self.checkout(&key).await
+            } else {
+                self.open(&key).await
+            };
+            let (sender, reused) = match checked_out {
+                Ok(checked_out) => checked_out,
+                Err(error) if first && is_passing(&error) => {
+                    first = false;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let Some(request) = unsent.take().or_else(&mut make) else {
                 return Err(SendError::Connect(std::io::Error::other(
                     "the request body cannot be sent again",
                 )));
             };
+            let serial = sender.serial();
             match self.over(sender, request, &key, manner.progress).await {
                 Ok(response) => return Ok(response),
-                Err(Lost::Unsent(request, _)) if reused => unsent = Some(*request),
-                Err(Lost::Unsent(_, error)) => return Err(SendError::Broken(error)),
-                Err(Lost::Closed(_)) if reused && manner.repeatable => {}
-                Err(Lost::Closed(error)) => return Err(SendError::Broken(error)),
+                Err(Lost::Unsent(request, _)) if first => unsent = Some(*request),
+                Err(Lost::Closed(_)) if first && reused && manner.repeatable => {}
+                Err(Lost::Unsent(_, error) | Lost::Closed(error)) => {
+                    return Err(SendError::Broken(error));
+                }
                 Err(Lost::Other(error)) => return Err(error),
             }
+            self.pool.forget(&key, serial);
+            first = false;
         }
     }
 
@@ -147,15 +163,27 @@ impl<B: Payload> Client<B> {
                         return Ok((Sender::Http1(sender), true));
                     }
                 }
-                Sender::Http2(mut sender) => {
+                Sender::Http2(serial, mut sender) => {
                     if sender.ready().await.is_ok() {
-                        return Ok((Sender::Http2(sender), true));
+                        return Ok((Sender::Http2(serial, sender), true));
                     }
-                    self.pool.forget(key);
+                    self.pool.forget(key, Some(serial));
                 }
             }
         }
-        Ok((self.connect(key).await?, false))
+        self.open(key).await
+    }
+
+    /// A new connection, or, where another request has just made one that can be shared, that one.
+    async fn open(&self, key: &Key) -> Result<(Sender<B>, bool), SendError> {
+        let Some(turn) = self.pool.turn(key) else {
+            return Ok((self.connect(key).await?, false));
+        };
+        let _mine = turn.lock().await;
+        match self.pool.shared(key) {
+            Some(sender) => Ok((sender, true)),
+            None => Ok((self.connect(key).await?, false)),
+        }
     }
 
     async fn connect(&self, key: &Key) -> Result<Sender<B>, SendError> {
@@ -183,9 +211,10 @@ impl<B: Payload> Client<B> {
                     tracing::debug!(%error, "an upstream connection ended");
                 }
             });
-            self.pool.put(key, Sender::Http2(sender.clone()));
-            return Ok(Sender::Http2(sender));
+            let serial = self.pool.share(key, sender.clone());
+            return Ok(Sender::Http2(serial, sender));
         }
+        self.pool.shares_nothing(key);
         let (sender, connection) = http1::Builder::new()
             .handshake(io)
             .await
@@ -216,7 +245,7 @@ impl<B: Payload> Client<B> {
                 };
                 Ok(response.map(|incoming| Streamed::new(incoming, Some(back))))
             }
-            Sender::Http2(mut sender) => {
+            Sender::Http2(_, mut sender) => {
                 let request = for_http2(request, &key.to).map_err(Lost::Other)?;
                 let sent = sender.try_send_request(request);
                 let response = self.await_head(sent, progress).await?;
@@ -290,6 +319,26 @@ fn for_http2<B>(mut request: Request<B>, to: &Authority) -> Result<Request<B>, S
     Ok(request)
 }
 
+/// Whether a new connection may succeed where this one did not: it was refused or broken off, not disbelieved or too slow.
+fn is_passing(error: &SendError) -> bool {
+    match error {
+        SendError::Connect(error) | SendError::Tls(error) => matches!(
+            error.kind(),
+            std::io::ErrorKind::ConnectionRefused
+                | std::io::ErrorKind::ConnectionReset
+                | std::io::ErrorKind::ConnectionAborted
+                | std::io::ErrorKind::BrokenPipe
+                | std::io::ErrorKind::UnexpectedEof
+        ),
+        SendError::AddressDenied(_)
+        | SendError::OwnListener
+        | SendError::Resolve(_)
+        | SendError::ResponseTimeout
+        | SendError::Broken(_)
+        | SendError::Body(_) => false,
+    }
+}
+
 fn is_no_application_protocol(error: &std::io::Error) -> bool {
     let cause = error
         .get_ref()
@@ -310,7 +359,17 @@ struct Key {
 
 enum Sender<B> {
     Http1(http1::SendRequest<B>),
-    Http2(http2::SendRequest<B>),
+    /// With the number of its connection.
+    Http2(u64, http2::SendRequest<B>),
+}
+
+impl<B> Sender<B> {
+    const fn serial(&self) -> Option<u64> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(serial, _) => Some(*serial),
+        }
+    }
 }
 
 /// Idle connections. Locked for moments, by one core.
@@ -321,7 +380,19 @@ struct Pool<B> {
 
 struct Shelf<B> {
     idle: Vec<(Instant, http1::SendRequest<B>)>,
-    shared: Option<http2::SendRequest<B>>,
+    shared: Option<(u64, http2::SendRequest<B>)>,
+    /// Taken by whoever makes the connection that all can share; none where the origin does not speak HTTP/2.
+    turn: Option<Arc<tokio::sync::Mutex<()>>>,
+}
+
+impl<B> Shelf<B> {
+    fn empty(http2: bool) -> Self {
+        Self {
+            idle: Vec::new(),
+            shared: None,
+            turn: http2.then(Arc::default),
+        }
+    }
 }
 
 impl<B: Payload> Pool<B> {
@@ -329,8 +400,8 @@ impl<B: Payload> Pool<B> {
     fn take(&self, key: &Key) -> Option<Sender<B>> {
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
         let shelf = shelves.get_mut(key)?;
-        if let Some(shared) = &shelf.shared {
-            return Some(Sender::Http2(shared.clone()));
+        if let Some((serial, shared)) = &shelf.shared {
+            return Some(Sender::Http2(*serial, shared.clone()));
         }
         while let Some((since, sender)) = shelf.idle.pop() {
             if since.elapsed() > IDLE_FOR {
@@ -343,23 +414,32 @@ impl<B: Payload> Pool<B> {
         None
     }
 
-    fn put(&self, key: &Key, sender: Sender<B>) {
+    /// Keeps an HTTP/1.1 connection whose last answer was read.
+    fn put(&self, key: &Key, sender: http1::SendRequest<B>) {
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
         if self.closed.load(Ordering::Relaxed) {
             return;
         }
-        let shelf = shelves.entry(key.clone()).or_insert_with(|| Shelf {
-            idle: Vec::new(),
-            shared: None,
-        });
-        match sender {
-            Sender::Http1(sender) => {
-                if shelf.idle.len() < IDLE_PER_ORIGIN && !sender.is_closed() {
-                    shelf.idle.push((Instant::now(), sender));
-                }
-            }
-            Sender::Http2(sender) => shelf.shared = Some(sender),
+        let shelf = shelves
+            .entry(key.clone())
+            .or_insert_with(|| Shelf::empty(key.http2));
+        if shelf.idle.len() < IDLE_PER_ORIGIN && !sender.is_closed() {
+            shelf.idle.push((Instant::now(), sender));
         }
+    }
+
+    /// Offers an HTTP/2 connection to all requests for its origin; its number.
+    fn share(&self, key: &Key, sender: http2::SendRequest<B>) -> u64 {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.closed.load(Ordering::Relaxed) {
+            let shelf = shelves
+                .entry(key.clone())
+                .or_insert_with(|| Shelf::empty(key.http2));
+            shelf.shared = Some((serial, sender));
+        }
+        serial
     }
 
     fn close(&self) {
@@ -369,10 +449,37 @@ impl<B: Payload> Pool<B> {
         shelves.clear();
     }
 
-    /// Drops the shared HTTP/2 connection of an origin: it is closed.
-    fn forget(&self, key: &Key) {
+    /// The connection that can be shared, if there is one.
+    fn shared(&self, key: &Key) -> Option<Sender<B>> {
+        let shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let (serial, sender) = shelves.get(key)?.shared.as_ref()?;
+        Some(Sender::Http2(*serial, sender.clone()))
+    }
+
+    /// What to wait for before a connection is made that can be shared; `None` where connections are made side by side.
+    fn turn(&self, key: &Key) -> Option<Arc<tokio::sync::Mutex<()>>> {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let shelf = shelves
+            .entry(key.clone())
+            .or_insert_with(|| Shelf::empty(key.http2));
+        shelf.turn.clone()
+    }
+
+    /// The origin does not speak HTTP/2, although it was offered: its connections need no turns.
+    fn shares_nothing(&self, key: &Key) {
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shelf) = shelves.get_mut(key) {
+            shelf.turn = None;
+        }
+    }
+
+    /// Drops the shared connection of an origin, if it is still this one.
+    fn forget(&self, key: &Key, serial: Option<u64>) {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(shelf) = shelves.get_mut(key) else {
+            return;
+        };
+        if shelf.shared.as_ref().map(|(held, _)| *held) == serial {
             shelf.shared = None;
         }
     }
@@ -416,7 +523,7 @@ impl<B: Payload> Streamed<B> {
 
     fn give_back(&mut self) {
         if let Some(Back { pool, key, sender }) = self.back.take() {
-            pool.put(&key, Sender::Http1(sender));
+            pool.put(&key, sender);
         }
     }
 }

@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::SendError;
+use super::linger::Lingering;
 use super::resolve::Resolver;
 use crate::name::{Authority, Host};
 use crate::tls::client::UpstreamTls;
@@ -78,7 +79,7 @@ impl Dialer {
         &self,
         authority: &Authority,
         http2: bool,
-    ) -> Result<TlsStream<TcpStream>, SendError> {
+    ) -> Result<TlsStream<Lingering<TcpStream>>, SendError> {
         let stream = self.tcp(authority).await?;
         let name = match &authority.host {
             Host::Name(name) => {
@@ -89,9 +90,12 @@ impl Dialer {
             Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
         };
         let connector = TlsConnector::from(self.tls.config(http2));
-        bounded(self.connect_timeout, connector.connect(name, stream))
-            .await
-            .map_err(SendError::Tls)
+        bounded(
+            self.connect_timeout,
+            connector.connect(name, Lingering::new(stream)),
+        )
+        .await
+        .map_err(SendError::Tls)
     }
 
     /// Asks the next-hop proxy for a tunnel (RFC 9110 section 9.3.6).

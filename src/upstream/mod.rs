@@ -10,6 +10,7 @@ use crate::address::AddressClass;
 
 pub mod client;
 pub mod dial;
+pub mod linger;
 pub mod resolve;
 
 /// Why a request got no answer.

@@ -10,10 +10,13 @@
 
 mod command;
 mod connect;
+mod documents;
 mod drain;
 mod framing;
 mod headers;
+mod http2;
 mod intercept;
+mod limits;
 mod log;
 mod names;
 mod next_hop;
@@ -22,6 +25,7 @@ mod policy;
 mod redaction;
 mod refresh;
 mod reload;
+mod restricted;
 mod shutdown;
 mod start;
 mod store;

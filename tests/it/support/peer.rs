@@ -401,6 +401,8 @@ pub(crate) struct Face {
     pub(crate) alpn: &'static [&'static str],
     /// Whether its certificate is past its end.
     pub(crate) expired: bool,
+    /// How many connections it drops, at first, before they have said anything.
+    pub(crate) drops: usize,
 }
 
 impl Face {
@@ -409,6 +411,7 @@ impl Face {
         Self {
             alpn,
             expired: false,
+            drops: 0,
         }
     }
 }
@@ -424,7 +427,7 @@ impl Origin {
         let (pem, acceptor) = certify(host, &face);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let accepted = Arc::new(AtomicUsize::new(0));
+        let (accepted, drops) = (Arc::new(AtomicUsize::new(0)), face.drops);
         let count = Arc::clone(&accepted);
         let serve = Arc::new(serve);
         let mut tasks = JoinSet::new();
@@ -434,6 +437,9 @@ impl Origin {
                 let (stream, _) = listener.accept().await.unwrap();
                 stream.set_nodelay(true).unwrap();
                 let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+                if number <= drops {
+                    continue;
+                }
                 let (acceptor, serve) = (acceptor.clone(), Arc::clone(&serve));
                 connections.spawn(async move {
                     if let Ok(stream) = acceptor.accept(stream).await {

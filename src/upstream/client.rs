@@ -76,11 +76,21 @@ impl<B: Payload> Client<B> {
     /// A client with an empty pool.
     #[must_use]
     pub fn new(dialer: Arc<Dialer>, tasks: Tasks, response_timeout: Duration) -> Self {
+        let pool = Arc::new(Pool {
+            shelves: Mutex::default(),
+            tasks: tasks.clone(),
+        });
+        let (idle, stop) = (Arc::downgrade(&pool), tasks.stopping());
+        let _owned = tasks.control("pool", async move {
+            stop.await;
+            // a connection's task ends when nobody can send over it any more
+            if let Some(pool) = idle.upgrade() {
+                pool.clear();
+            }
+        });
         Self {
             dialer,
-            pool: Arc::new(Pool {
-                shelves: Mutex::default(),
-            }),
+            pool,
             tasks,
             response_timeout,
         }
@@ -310,6 +320,7 @@ enum Sender<B> {
 /// Idle connections. Locked for moments, by one core.
 struct Pool<B> {
     shelves: Mutex<HashMap<Key, Shelf<B>>>,
+    tasks: Tasks,
 }
 
 struct Shelf<B> {
@@ -336,8 +347,13 @@ impl<B: Payload> Pool<B> {
         None
     }
 
+    /// Keeps a connection for the next request, unless a drain has begun.
     fn put(&self, key: &Key, sender: Sender<B>) {
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        // asked under the lock: whoever saw no drain yet is swept by it
+        if self.tasks.is_stopping() {
+            return;
+        }
         let shelf = shelves.entry(key.clone()).or_insert_with(|| Shelf {
             idle: Vec::new(),
             shared: None,
@@ -350,6 +366,14 @@ impl<B: Payload> Pool<B> {
             }
             Sender::Http2(sender) => shelf.shared = Some(sender),
         }
+    }
+
+    /// Drops every idle connection.
+    fn clear(&self) {
+        self.shelves
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     /// Drops the shared HTTP/2 connection of an origin: it is closed.

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and its helpers stand outside #[test] functions"
 )]
 
+mod drain;
 mod intercept;
 mod store;
 mod support;

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, Response, Uri, Version, header, uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -159,7 +160,8 @@ impl<B: Payload> Client<B> {
                 }
             }
         }
-        Ok((self.connect(key).await?, false))
+        // boxed: a handshake's state is several kilobytes, which every request would carry along
+        Ok((Box::pin(self.connect(key)).await?, false))
     }
 
     async fn connect(&self, key: &Key) -> Result<Sender<B>, SendError> {
@@ -182,11 +184,7 @@ impl<B: Payload> Client<B> {
                 .handshake(io)
                 .await
                 .map_err(SendError::Broken)?;
-            let _owned = self.tasks.here("upstream-h2", async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "an upstream connection ended");
-                }
-            });
+            let _owned = self.tasks.here("upstream-h2", connection.map(ended));
             self.pool.put(key, Sender::Http2(sender.clone()));
             return Ok(Sender::Http2(sender));
         }
@@ -194,11 +192,7 @@ impl<B: Payload> Client<B> {
             .handshake(io)
             .await
             .map_err(SendError::Broken)?;
-        let _owned = self.tasks.here("upstream-h1", async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "an upstream connection ended");
-            }
-        });
+        let _owned = self.tasks.here("upstream-h1", connection.map(ended));
         Ok(Sender::Http1(sender))
     }
 
@@ -256,6 +250,12 @@ impl<B: Payload> Client<B> {
                 }
             }
         }
+    }
+}
+
+fn ended(how: hyper::Result<()>) {
+    if let Err(error) = how {
+        tracing::debug!(%error, "an upstream connection ended");
     }
 }
 

@@ -10,6 +10,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -47,11 +48,11 @@ impl Tasks {
         F: Future<Output: Send> + Send + 'static,
     {
         let named = self.named(name);
-        let future = async move {
-            let output = future.await;
+        // `map`, not an async block: a block would hold the future twice over, as captured and as awaited
+        let future = future.map(move |output| {
             drop(named);
             output
-        };
+        });
         #[expect(clippy::disallowed_methods, reason = "this is the tracker")]
         tokio::spawn(self.0.tracker.track_future(future))
     }
@@ -62,11 +63,11 @@ impl Tasks {
         F: Future<Output: Send> + Send + 'static,
     {
         let named = self.named(name);
-        let future = async move {
-            let output = future.await;
+        // `map`, not an async block: a block would hold the future twice over, as captured and as awaited
+        let future = future.map(move |output| {
             drop(named);
             output
-        };
+        });
         self.0.control.spawn(self.0.tracker.track_future(future))
     }
 
@@ -164,7 +165,10 @@ where
             clippy::disallowed_methods,
             reason = "tracked, but not by name: this is once a stream"
         )]
-        drop(tokio::spawn(self.0.0.tracker.track_future(future)));
+        // boxed, because on its way into the runtime and out of it a task's future is copied eight times
+        drop(tokio::spawn(
+            self.0.0.tracker.track_future(Box::pin(future)),
+        ));
     }
 }
 

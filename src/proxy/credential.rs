@@ -66,7 +66,7 @@ pub async fn obtain(tokens: &TokenSource, authorized: &Authorized) -> Result<Cre
     };
     let access = AccessKey::new(authorized.tenant(), kind);
     if let Some(rdt) = &route.rdt {
-        match restricted(tokens, authorized, rdt, &access).await {
+        match Box::pin(restricted(tokens, authorized, rdt, &access)).await {
             Err(failure)
                 if !rdt.required && matches!(failure.cause, Cause::RestrictedRefused(_)) => {}
             Err(failure) => return Err(no_token(Reason::RdtUnavailable, failure)),

@@ -126,12 +126,27 @@ impl Witness for Watch {
         if self.bytes > WATCHED_BYTES {
             return;
         }
-        let body = self.parts.concat();
-        let body = if self.gzip { inflate(&body) } else { body };
-        if !mentions_a_url(&body) {
+        let joined;
+        let mut body: &[u8] = match &*self.parts {
+            [one] => one,
+            parts => {
+                joined = parts.concat();
+                &joined
+            }
+        };
+        let plain;
+        if self.gzip {
+            plain = inflate(body);
+            body = &plain;
+        }
+        // JSON is UTF-8 (RFC 8259 section 8.1)
+        let Ok(text) = std::str::from_utf8(body) else {
+            return;
+        };
+        if !mentions_a_url(text) {
             return;
         }
-        let Ok(json) = serde_json::from_slice(&body) else {
+        let Ok(json) = serde_json::from_str(text) else {
             return;
         };
         let mut found = Vec::new();
@@ -144,8 +159,7 @@ impl Witness for Watch {
     }
 }
 
-/// Most answers hold no URL: then nothing is parsed.
-fn mentions_a_url(body: &[u8]) -> bool {
-    body.windows(8)
-        .any(|window| window == b"https://" || window == br"https:\/")
+/// Most answers hold no URL: then nothing is parsed. What follows the colon may be escaped.
+fn mentions_a_url(body: &str) -> bool {
+    body.contains("https:")
 }

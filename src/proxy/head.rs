@@ -16,7 +16,7 @@ use super::Connection;
 use super::request::Authorized;
 use super::upload::Upload;
 use crate::config::InjectHeader;
-use crate::name::Authority;
+use crate::name::{Authority, Host};
 use crate::outcome::{Failure, Reason};
 use crate::secret::{AccessToken, Looks};
 
@@ -131,7 +131,9 @@ fn agree(
     version: Version,
 ) -> Result<(), Failure> {
     let names_target = |text: &str| {
-        Authority::parse_with_default(text, 443).is_ok_and(|named| named == connection.target)
+        is_spelt_as(text, &connection.target)
+            || Authority::parse_with_default(text, 443)
+                .is_ok_and(|named| named == connection.target)
     };
     let mut hosts = fields.get_all(header::HOST).iter();
     let host = hosts.next();
@@ -158,6 +160,21 @@ fn agree(
             connection.target
         ),
     ))
+}
+
+/// Whether a text is the one canonical spelling of a name and its port, as nearly every client sends it: then there is
+/// nothing to parse.
+fn is_spelt_as(text: &str, target: &Authority) -> bool {
+    let Host::Name(name) = &target.host else {
+        return false;
+    };
+    match text.strip_prefix(name.as_str()) {
+        Some("") => target.port == 443,
+        Some(rest) => rest
+            .strip_prefix(':')
+            .is_some_and(|port| !port.starts_with(['0', '+']) && port.parse() == Ok(target.port)),
+        None => false,
+    }
 }
 
 /// The target has to be a path: no absolute-form, no `*`, no CONNECT inside the tunnel (RFC 9112 section 3.2).
@@ -345,16 +362,28 @@ pub fn clean_answer(fields: &mut HeaderMap) {
             fields.remove(name);
         }
     }
-    for name in [
-        header::CONNECTION,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::TE,
-        HeaderName::from_static("keep-alive"),
-        header::PROXY_AUTHENTICATE,
-        HeaderName::from_static("proxy-connection"),
-    ] {
-        fields.remove(name);
+    let ends_here = |name: &HeaderName| {
+        matches!(
+            name.as_str(),
+            "connection"
+                | "transfer-encoding"
+                | "upgrade"
+                | "te"
+                | "keep-alive"
+                | "proxy-authenticate"
+                | "proxy-connection"
+        )
+    };
+    // looked for once: each removal hashes its name, and most answers have none of them
+    if fields.keys().any(ends_here) {
+        let doomed: Vec<HeaderName> = fields
+            .keys()
+            .filter(|name| ends_here(name))
+            .cloned()
+            .collect();
+        for name in doomed {
+            fields.remove(name);
+        }
     }
 }
 
@@ -423,6 +452,53 @@ mod tests {
             .0,
             ["content-length: 3", "host: a"]
         );
+    }
+
+    #[test]
+    fn the_quick_look_at_a_host_knows_one_spelling_and_leaves_the_others_to_the_parser() {
+        let named = Authority::parse("a.example:8443").unwrap();
+        let default = Authority::parse("a.example:443").unwrap();
+        for (text, target, want) in [
+            ("a.example:8443", &named, true),
+            ("a.example", &default, true),
+            ("a.example:443", &default, true),
+            ("a.example", &named, false),
+            ("a.example:08443", &named, false),
+            ("a.example:+8443", &named, false),
+            ("a.example:", &default, false),
+            ("a.example.", &default, false),
+            ("A.example", &default, false),
+            ("a.example.evil", &default, false),
+            ("a.example:443x", &default, false),
+            ("a.example:443:443", &default, false),
+        ] {
+            assert_eq!(is_spelt_as(text, target), want, "{text}");
+        }
+        let address = Authority::parse("[::1]:443").unwrap();
+        assert!(!is_spelt_as("::1", &address) && !is_spelt_as("::1:443", &address));
+    }
+
+    #[test]
+    fn an_answers_hop_by_hop_fields_end_here() {
+        let mut fields = HeaderMap::new();
+        for name in [
+            "transfer-encoding",
+            "upgrade",
+            "te",
+            "keep-alive",
+            "proxy-authenticate",
+            "proxy-connection",
+            "x-named",
+            "connection",
+        ] {
+            fields.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static("x-named, content-length"),
+            );
+        }
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("3"));
+        clean_answer(&mut fields);
+        assert_eq!(fields.keys().collect::<Vec<_>>(), [header::CONTENT_LENGTH]);
     }
 
     #[test]

@@ -6,7 +6,6 @@
 //! Failure mode: the handshake ends with an alert; an app that does not trust our CA is told of in the log, with what to do.
 //! Sources: RFC 8446; RFC 7301 (ALPN); CONTRACT section 2.3.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,13 +39,25 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = Arc::new(connection);
-    match handshake(&connection, io).await {
-        Ok(stream) => inner(connection, stream).await,
-        Err(error) => explain(&connection, &error),
+    let host = Arc::clone(&connection.host);
+    // boxed, and so are the stream and each protocol's serving: what an idle connection holds on to is what it needs now
+    let served = match Box::pin(handshake(&connection, io)).await {
+        Err(error) => return explain(&connection, &error),
+        Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+            connection.pulse.http2();
+            Box::pin(http2(connection, stream)).await
+        }
+        Ok(stream) => {
+            connection.pulse.between_requests();
+            Box::pin(http1(connection, stream)).await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%host, %error, "an intercepted connection ended");
     }
 }
 
-async fn handshake<T>(connection: &Connection, io: T) -> io::Result<TlsStream<T>>
+async fn handshake<T>(connection: &Connection, io: T) -> io::Result<Box<TlsStream<T>>>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
@@ -70,7 +81,7 @@ where
         .leaves
         .server_config(host, telemetry::now())
         .map_err(io::Error::other)?;
-    start.into_stream(config).await
+    start.into_stream(config).await.map(Box::new)
 }
 
 /// Why a handshake failed, in words for whoever runs the app. Clients that only look in (port scans) are not worth a warning.
@@ -93,64 +104,59 @@ fn explain(connection: &Connection, error: &io::Error) {
     }
 }
 
-async fn inner<T>(connection: Arc<Connection>, stream: TlsStream<T>)
+async fn http1<T>(connection: Arc<Connection>, stream: Box<TlsStream<T>>) -> hyper::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    if http2 {
-        connection.pulse.http2();
-    } else {
-        connection.pulse.between_requests();
-    }
+    let stopping = connection.shared().tasks.stopping();
     let limits = connection.shared().world.load().config.listen.limits;
-    let tasks = connection.shared().tasks.clone();
-    let host = Arc::clone(&connection.host);
-    let shared = Arc::clone(connection.shared());
+    let spoken = Spoken::new(
+        stream,
+        Arc::clone(connection.shared()),
+        Arc::clone(&connection.host),
+    );
     let service = service_fn(move |request: Request<Incoming>| {
-        let connection = Arc::clone(&connection);
-        async move {
-            Ok::<_, Infallible>(
-                request::serve(connection, request)
-                    .await
-                    .unwrap_or_else(|never| match never {}),
-            )
-        }
+        request::serve(Arc::clone(&connection), request)
     });
-    let ended = if http2 {
-        let served = hyper::server::conn::http2::Builder::new(Executor(tasks.clone()))
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(
-                u32::try_from(limits.header_bytes.saturating_mul(2)).unwrap_or(u32::MAX),
-            )
-            .keep_alive_interval(Some(limits.idle_timeout / 3))
-            .keep_alive_timeout(Duration::from_secs(20))
-            .auto_date_header(false)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut served = std::pin::pin!(served);
-        tokio::select! {
-            ended = served.as_mut() => ended,
-            () = tasks.stopping() => {
-                served.as_mut().graceful_shutdown();
-                served.await
-            }
+    let served = super::connect::http1(&limits).serve_connection(TokioIo::new(spoken), service);
+    let mut served = std::pin::pin!(served);
+    tokio::select! {
+        ended = served.as_mut() => ended,
+        () = stopping => {
+            served.as_mut().graceful_shutdown();
+            served.await
         }
-    } else {
-        let spoken = Spoken::new(stream, shared, Arc::clone(&host));
-        let served = super::connect::http1(&limits).serve_connection(TokioIo::new(spoken), service);
-        let mut served = std::pin::pin!(served);
-        tokio::select! {
-            ended = served.as_mut() => ended,
-            () = tasks.stopping() => {
-                served.as_mut().graceful_shutdown();
-                served.await
-            }
+    }
+}
+
+async fn http2<T>(connection: Arc<Connection>, stream: Box<TlsStream<T>>) -> hyper::Result<()>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let tasks = connection.shared().tasks.clone();
+    let limits = connection.shared().world.load().config.listen.limits;
+    let stopping = tasks.stopping();
+    let service = service_fn(move |request: Request<Incoming>| {
+        request::serve(Arc::clone(&connection), request)
+    });
+    let served = hyper::server::conn::http2::Builder::new(Executor(tasks))
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(
+            u32::try_from(limits.header_bytes.saturating_mul(2)).unwrap_or(u32::MAX),
+        )
+        .keep_alive_interval(Some(limits.idle_timeout / 3))
+        .keep_alive_timeout(Duration::from_secs(20))
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut served = std::pin::pin!(served);
+    tokio::select! {
+        ended = served.as_mut() => ended,
+        () = stopping => {
+            served.as_mut().graceful_shutdown();
+            served.await
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%host, %error, "an intercepted connection ended");
     }
 }

@@ -139,8 +139,11 @@ async fn by_mode(
     connection.still_allowed(world)?;
     match connection.mode {
         EgressMode::Inject => walk(connection, world, request, record).await,
-        EgressMode::Lwa => phantom::token_endpoint(connection, world, request, record).await,
-        EgressMode::Document => document::relay(connection, world, request, record).await,
+        // the rarer ways are boxed: what they hold would make the future of every request larger
+        EgressMode::Lwa => {
+            Box::pin(phantom::token_endpoint(connection, world, request, record)).await
+        }
+        EgressMode::Document => Box::pin(document::relay(connection, world, request, record)).await,
         EgressMode::Tunnel => Err(Failure::new(
             Reason::BadRequest,
             "A tunnel serves no requests.",
@@ -218,9 +221,8 @@ async fn walk(
     let tenant = whose(connection, world, &admitted)?;
     record.tenant = Some(tenant.id.clone());
     if phantom::is_tokens_call(&admitted) {
-        return phantom::tokens_api(connection, world, &tenant, admitted, record)
-            .await
-            .map(Answer::Local);
+        let answered = phantom::tokens_api(connection, world, &tenant, admitted, record);
+        return Box::pin(answered).await.map(Answer::Local);
     }
     let authorized = authorize(connection, world, tenant, admitted, record)?;
     let received = attempts(connection, world, &authorized, record).await?;

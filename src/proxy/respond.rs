@@ -173,7 +173,7 @@ fn proxy_status(reason: Reason) -> HeaderValue {
 
 /// Adds the request id to an answer's fields.
 pub fn stamp(fields: &mut HeaderMap, id: RequestId) {
-    let id = HeaderValue::from_str(&id.to_string()).expect("hexadecimal digits are visible ASCII");
+    let id = HeaderValue::from_bytes(&id.digits()).expect("hexadecimal digits are visible ASCII");
     fields.insert(REQUEST_ID_FIELD, id);
 }
 

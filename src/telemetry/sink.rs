@@ -1,5 +1,6 @@
 //! Where lines go: a buffer that request paths append to, and a thread that writes it out.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -10,6 +11,13 @@ const BACKLOG_BYTES: usize = 8 << 20;
 
 /// How long lines gather before one write; short enough for a person who follows the log.
 const GATHER: Duration = Duration::from_millis(20);
+
+/// Largest line buffer that a thread keeps for its next line, in bytes: more than a usual line has.
+const LINE_BYTES: usize = 4 << 10;
+
+thread_local! {
+    static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A line sink. Cloning shares it.
 #[derive(Clone)]
@@ -59,14 +67,26 @@ impl Sink {
 
     /// Appends one line; `fill` writes it, without the newline. Never blocks on output.
     pub fn line(&self, fill: impl FnOnce(&mut Vec<u8>)) {
+        // taken, not borrowed: a thread that ends may have lost its buffer before its last line
+        let mut line = LINE.try_with(Cell::take).unwrap_or_default();
+        // written before the lock is taken: the cores meet in it
+        fill(&mut line);
+        line.push(b'\n');
+        self.append(&line);
+        if line.capacity() <= LINE_BYTES {
+            line.clear();
+            let _ended = LINE.try_with(|kept| kept.set(line));
+        }
+    }
+
+    fn append(&self, line: &[u8]) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.waiting.len() > BACKLOG_BYTES {
             drop(state);
             self.0.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        fill(&mut state.waiting);
-        state.waiting.push(b'\n');
+        state.waiting.extend_from_slice(line);
         let wake = std::mem::replace(&mut state.idle, false);
         drop(state);
         if wake {

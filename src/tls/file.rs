@@ -11,11 +11,25 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+/// Whether a file has to outlive the machine's power.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Durability {
+    /// It is on disk when [`replace`] returns: a key that nothing could make again.
+    Synced,
+    /// The kernel writes it when it likes: every start makes it anew, and waiting for a disk is most of what a start costs.
+    Unsynced,
+}
+
 /// Replaces `path` by `bytes` with the given permission bits, creating the folders above it.
 ///
 /// # Errors
 /// What the file system says.
-pub(super) fn replace(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn replace(
+    path: &Path,
+    mode: u32,
+    durability: Durability,
+    bytes: &[u8],
+) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         Some(_) | None => Path::new("."),
@@ -31,15 +45,19 @@ pub(super) fn replace(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
         name.to_string_lossy(),
         u64::from_be_bytes(random)
     ));
-    let written = write_new(&temporary, mode, bytes).and_then(|()| fs::rename(&temporary, path));
+    let written =
+        write_new(&temporary, mode, durability, bytes).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         drop(fs::remove_file(&temporary));
         return written;
     }
-    fs::File::open(folder)?.sync_all()
+    match durability {
+        Durability::Synced => fs::File::open(folder)?.sync_all(),
+        Durability::Unsynced => Ok(()),
+    }
 }
 
-fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+fn write_new(path: &Path, mode: u32, durability: Durability, bytes: &[u8]) -> io::Result<()> {
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -48,7 +66,10 @@ fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     // set, not asked for at creation: the process's umask must not decide who can read a public file
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
-    file.sync_all()
+    match durability {
+        Durability::Synced => file.sync_all(),
+        Durability::Unsynced => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -59,8 +80,8 @@ mod tests {
     fn a_file_is_replaced_with_its_mode_and_nothing_stays_behind() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/file");
-        replace(&path, 0o644, b"old").unwrap();
-        replace(&path, 0o600, b"new").unwrap();
+        replace(&path, 0o644, Durability::Unsynced, b"old").unwrap();
+        replace(&path, 0o600, Durability::Synced, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
@@ -74,7 +95,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("taken");
         fs::create_dir(&path).unwrap();
-        assert!(replace(&path, 0o644, b"x").is_err());
+        assert!(replace(&path, 0o644, Durability::Synced, b"x").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -18,7 +18,7 @@ use rustls::pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
 use super::authority::AuthorityError;
-use super::file;
+use super::file::{self, Durability};
 use super::key::P256Key;
 use super::truststore;
 
@@ -102,9 +102,11 @@ pub(super) fn write(
         truststore::pem(intermediate),
         truststore::pem(root)
     ));
-    file::replace(path, 0o600, text.as_bytes()).map_err(|error| AuthorityError::File {
-        path: path.to_owned(),
-        error,
-        remedy: "set interception.ca.key_path to a folder that the sidecar can write",
+    file::replace(path, 0o600, Durability::Synced, text.as_bytes()).map_err(|error| {
+        AuthorityError::File {
+            path: path.to_owned(),
+            error,
+            remedy: "set interception.ca.key_path to a folder that the sidecar can write",
+        }
     })
 }

@@ -18,7 +18,7 @@ use rustls::pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
 use super::authority::AuthorityError;
-use super::file;
+use super::file::{self, Durability};
 use super::pkcs12;
 
 /// The password that Java wants to hear. It protects nothing: the store holds public certificates and has no checksum.
@@ -62,7 +62,7 @@ pub(super) fn publish(
 }
 
 fn write(path: &Path, bytes: &[u8], remedy: &'static str) -> Result<(), AuthorityError> {
-    file::replace(path, PUBLIC, bytes).map_err(|error| AuthorityError::File {
+    file::replace(path, PUBLIC, Durability::Unsynced, bytes).map_err(|error| AuthorityError::File {
         path: path.to_owned(),
         error,
         remedy,
@@ -107,7 +107,12 @@ pub fn refresh_pkcs12(cert_path: &Path, bundle_path: &Path) -> io::Result<()> {
     if written(&path).is_ok_and(|store| written(bundle_path).is_ok_and(|bundle| store >= bundle)) {
         return Ok(());
     }
-    file::replace(&path, PUBLIC, &pkcs12_of(cert_path, bundle_path)?)
+    file::replace(
+        &path,
+        PUBLIC,
+        Durability::Unsynced,
+        &pkcs12_of(cert_path, bundle_path)?,
+    )
 }
 
 /// A certificate as PEM.

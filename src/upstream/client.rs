@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, Response, Uri, Version, header, uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -177,12 +178,13 @@ impl<B: Payload> Client<B> {
     /// A new connection, or, where another request has just made one that can be shared, that one.
     async fn open(&self, key: &Key) -> Result<(Sender<B>, bool), SendError> {
         let Some(turn) = self.pool.turn(key) else {
-            return Ok((self.connect(key).await?, false));
+            // boxed: a handshake's state is several kilobytes, which every request would carry along
+            return Ok((Box::pin(self.connect(key)).await?, false));
         };
         let _mine = turn.lock().await;
         match self.pool.shared(key) {
             Some(sender) => Ok((sender, true)),
-            None => Ok((self.connect(key).await?, false)),
+            None => Ok((Box::pin(self.connect(key)).await?, false)),
         }
     }
 
@@ -206,11 +208,7 @@ impl<B: Payload> Client<B> {
                 .handshake(io)
                 .await
                 .map_err(SendError::Broken)?;
-            let _owned = self.tasks.here("upstream-h2", async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "an upstream connection ended");
-                }
-            });
+            let _owned = self.tasks.here("upstream-h2", connection.map(ended));
             let serial = self.pool.share(key, sender.clone());
             return Ok(Sender::Http2(serial, sender));
         }
@@ -219,11 +217,7 @@ impl<B: Payload> Client<B> {
             .handshake(io)
             .await
             .map_err(SendError::Broken)?;
-        let _owned = self.tasks.here("upstream-h1", async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "an upstream connection ended");
-            }
-        });
+        let _owned = self.tasks.here("upstream-h1", connection.map(ended));
         Ok(Sender::Http1(sender))
     }
 
@@ -281,6 +275,12 @@ impl<B: Payload> Client<B> {
                 }
             }
         }
+    }
+}
+
+fn ended(how: hyper::Result<()>) {
+    if let Err(error) = how {
+        tracing::debug!(%error, "an upstream connection ended");
     }
 }
 

@@ -1,0 +1,110 @@
+//! What a request waits for before its token is there: a hit in memory, and a miss that every caller shares.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use divan::Bencher;
+use futures_util::future::join_all;
+use spapi_sidecar::config::{Account, Environment, Region, Tenant};
+use spapi_sidecar::secret::AccessToken;
+use spapi_sidecar::store::BoxFuture;
+use spapi_sidecar::task::Tasks;
+use spapi_sidecar::tenant::{AppId, GrantKind, TenantId};
+use spapi_sidecar::token::cache::{Fetch, TokenCache, next_generation};
+use spapi_sidecar::token::lifetime::Life;
+use spapi_sidecar::token::{AccessKey, Cause, Issued, Standing};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+fn main() {
+    divan::main();
+}
+
+/// An endpoint that answers at once: what is left is the cache's own work.
+#[derive(Debug)]
+struct Endpoint;
+
+impl<K: Sync> Fetch<K> for Endpoint {
+    fn fetch<'a>(&'a self, _key: &'a K, _forced: bool) -> BoxFuture<'a, Result<Issued, Cause>> {
+        let now = Instant::now();
+        let token = AccessToken::new(&Zeroizing::new(format!("Atza|{}", "x".repeat(360))));
+        Box::pin(async move {
+            Ok(Issued {
+                token: token.expect("visible ASCII"),
+                generation: next_generation(),
+                issued: now,
+                life: Life::parse(now, 3600, 0.5, Duration::ZERO, 0.0).expect("a usual life"),
+                standing: Standing::default(),
+            })
+        })
+    }
+}
+
+fn tenant() -> Arc<Tenant> {
+    Arc::new(Tenant {
+        id: TenantId::parse("acme").expect("a good id"),
+        app: AppId::parse("erp").expect("a good id"),
+        account: Account::Seller,
+        region: Region::Na,
+        environment: Environment::Production,
+        marketplaces: Vec::new(),
+        vendor_groups: Vec::new(),
+        scopes: Vec::new(),
+    })
+}
+
+/// Where exchanges run: a thread of its own, as in the sidecar.
+fn control() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a thread")
+}
+
+/// One core of the sidecar.
+fn core() -> Runtime {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+/// A token that is fresh, key and all as the walk asks for it.
+#[divan::bench(threads = [1, 2])]
+fn hit(bencher: Bencher<'_, '_>) {
+    let (control, tenant) = (control(), tenant());
+    let tasks = Tasks::new(control.handle().clone());
+    let cache = TokenCache::new("exchange", Arc::new(Endpoint), tasks);
+    let key = || AccessKey::new(&tenant, GrantKind::Refresh);
+    control
+        .block_on(cache.usable(&key()))
+        .expect("the endpoint answers");
+    bencher.with_inputs(core).bench_refs(|core| {
+        core.block_on(async {
+            // many to one entry into the runtime, which a request does not pay for
+            for _ in 0..HITS {
+                black_box(cache.usable(&key()).await.expect("a fresh token"));
+            }
+        });
+    });
+}
+
+/// Hits in one measured run of [`hit`]: divide by it.
+const HITS: u32 = 1_000;
+
+/// A token that is not there: one exchange, however many ask.
+#[divan::bench(args = [1, 100])]
+fn miss(bencher: Bencher<'_, '_>, callers: usize) {
+    let (control, core) = (control(), core());
+    let tasks = Tasks::new(control.handle().clone());
+    let cache = TokenCache::new("exchange", Arc::new(Endpoint), tasks);
+    let next = AtomicU64::new(0);
+    bencher.bench_local(|| {
+        let key = next.fetch_add(1, Ordering::Relaxed);
+        core.block_on(join_all((0..callers).map(|_| cache.usable(&key))))
+    });
+}

@@ -28,6 +28,7 @@ use crate::token::TokenSource;
 use crate::upstream::client::Client;
 
 pub mod answer;
+mod body;
 pub mod connect;
 pub mod credential;
 pub mod document;

@@ -21,7 +21,7 @@ use super::replay::Source;
 use super::respond::{self, Local};
 use super::send::{self, Received, Retry};
 use super::upload::Upload;
-use super::{Connection, World, credential, document, phantom};
+use super::{Connection, World, body, credential, document, phantom};
 use crate::config::{EgressMode, PathParams, ProxyAuth, Tenant};
 use crate::name::Authority;
 use crate::outcome::{Failure, Reason};
@@ -225,6 +225,7 @@ async fn walk(
         return Box::pin(answered).await.map(Answer::Local);
     }
     let authorized = authorize(connection, world, tenant, admitted, record)?;
+    body::check(world, &authorized, record).await?;
     let received = attempts(connection, world, &authorized, record).await?;
     let witness = document::witness(connection, world, &authorized, &received);
     Ok(Answer::Upstream(received, witness))

@@ -378,3 +378,37 @@ async fn no_refusal_reads_like_amazons_word_for_an_expired_token() {
         ]
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_for_a_marketplace_that_is_not_the_tenants_is_refused_before_it_leaves() {
+    let sidecar = TestSidecar::start().await;
+    let url = "https://sellingpartnerapi-na.amazon.com/reports/2021-06-30/reports";
+    let ask = |marketplace: &str| {
+        let body = format!(
+            r#"{{"reportType":"GET_MERCHANT_LISTINGS_ALL_DATA","marketplaceIds":["{marketplace}"]}}"#
+        );
+        sidecar
+            .client()
+            .post(url)
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+    };
+    let refused = ask("A1PA6795UKMFR9").await.unwrap();
+    assert_eq!(refused.status(), 403);
+    assert_eq!(
+        refused.headers()["x-spapi-sidecar-error"],
+        "marketplace_denied"
+    );
+    assert!(sidecar.received().is_empty());
+    assert_eq!(ask("ATVPDKIKX0DER").await.unwrap().status(), 202);
+    let garbage = sidecar
+        .client()
+        .post(url)
+        .body("not JSON")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(garbage.headers()["x-spapi-sidecar-error"], "bad_request");
+    assert_eq!(sidecar.received().len(), 1);
+}

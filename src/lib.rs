@@ -2,7 +2,7 @@
 //!
 //! # Map
 //!
-//! Four floors; arrows point down only, and rooms on one floor do not know each other.
+//! Four floors; arrows point down only, and rooms on one floor do not know each other. `tests/architecture.rs` asserts it.
 //!
 //! * **Composition**: [`app`] is the one file that knows every room; [`cli`] asks a room and prints the answer.
 //! * **Floor 3, the walk**: [`proxy`] (CONNECT → interception → admit, authorize, credential, inject, send, return)

@@ -165,3 +165,19 @@ async fn a_tunnel_rule_is_followed_by_server_name() {
     );
     assert_eq!(sidecar.record().await["outcome"], "tunnelled");
 }
+
+#[tokio::test]
+async fn where_a_login_is_required_a_caller_without_a_phantom_is_nobody() {
+    let sidecar = TestSidecar::with(Setup {
+        listen: "  proxy_auth: required".to_owned(),
+        ..Setup::default()
+    })
+    .await;
+    let mut inside = Wire::new(enter(&sidecar, NA, &["http/1.1"]).await.unwrap());
+    let answer = inside.get(NA, ORDERS, &[]).await;
+    assert_eq!(
+        (answer.status, &*answer.refusal().code),
+        (403, "tenant_unknown")
+    );
+    assert!(sidecar.received().is_empty());
+}

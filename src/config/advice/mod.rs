@@ -60,7 +60,7 @@ fn warn(
     });
 }
 
-/// A transparent connection carries no proxy login, whatever `proxy_auth` says.
+/// A transparent connection carries no proxy login: where one is required, a phantom has to name the tenant.
 fn transparent(config: &Config, found: &mut Vec<Warning>) {
     let listen = &config.listen;
     let is_open = !listen.transparent.is_empty() && config.default_tenant.is_some();
@@ -68,8 +68,8 @@ fn transparent(config: &Config, found: &mut Vec<Warning>) {
         warn(
             found,
             "listen.transparent",
-            "no login can be sent here: whoever reaches it without a phantom token is the default tenant, although `proxy_auth` is required",
-            "write `default_tenant: null`, so that a phantom token is needed, and listen on loopback",
+            "no login can be sent here, and with `proxy_auth: required` the default tenant serves nobody who sends none",
+            "give programs that come this way the output of `spapi-sidecar tenant phantom TENANT` as their refresh token",
         );
     }
 }

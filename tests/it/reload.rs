@@ -2,7 +2,7 @@
 
 use spapi_sidecar::config::Config;
 
-use crate::support::sidecar::{NA, Setup, TestSidecar, refusal};
+use crate::support::sidecar::{NA, Setup, TestSidecar};
 
 /// The running configuration's text with one replacement.
 fn edited(sidecar: &TestSidecar, from: &str, to: &str) -> Config {
@@ -15,56 +15,34 @@ fn edited(sidecar: &TestSidecar, from: &str, to: &str) -> Config {
     Config::parse("proxy.yaml", &text, &|_| None).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
+const ORDERS: &str = "/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_taken_away_is_refused_to_the_next_request_of_an_open_connection() {
     let sidecar = TestSidecar::start().await;
-    let client = sidecar.client();
-    let url = format!("https://{NA}/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER");
-    let first = client.get(&url).send().await.unwrap();
-    assert_eq!(first.status(), 200);
-    // read to its end, so that the connection is used again
-    first.bytes().await.unwrap();
-    let connections = sidecar
-        .records()
-        .iter()
-        .filter(|record| record["method"] == "CONNECT")
-        .count();
-    sidecar
-        .app
-        .reload(edited(
-            &sidecar,
-            "GET /orders/v0/orders,",
-            "DELETE /orders/v0/orders,",
-        ))
-        .unwrap();
-    let (status, code, _) = refusal(client.get(&url).send().await.unwrap()).await;
-    assert_eq!((status, &*code), (403, "route_denied"));
-    assert_eq!(sidecar.received().len(), 1);
-    assert_eq!(
-        connections, 0,
-        "an intercepted CONNECT has no record of its own"
+    let mut inside = sidecar.inside(NA).await;
+    assert_eq!(inside.get(NA, ORDERS, &[]).await.status, 200);
+    let without = edited(
+        &sidecar,
+        "GET /orders/v0/orders,",
+        "DELETE /orders/v0/orders,",
     );
+    sidecar.app.reload(without).unwrap();
+    let answer = inside.get(NA, ORDERS, &[]).await;
+    assert_eq!(answer.refused(), (403, "route_denied".to_owned()));
+    assert_eq!(sidecar.received().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_egress_rule_taken_away_is_refused_on_the_connection_it_had_opened() {
     let sidecar = TestSidecar::start().await;
-    let client = sidecar.client();
-    let url = format!("https://{NA}/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER");
-    let first = client.get(&url).send().await.unwrap();
-    assert_eq!(first.status(), 200);
-    // read to its end, so that the connection is used again
-    first.bytes().await.unwrap();
-    sidecar
-        .app
-        .reload(edited(
-            &sidecar,
-            "  - { host: sellingpartnerapi-na.amazon.com, mode: inject }\n",
-            "",
-        ))
-        .unwrap();
-    let (status, code, _) = refusal(client.get(&url).send().await.unwrap()).await;
-    assert_eq!((status, &*code), (403, "egress_denied"));
+    let mut inside = sidecar.inside(NA).await;
+    assert_eq!(inside.get(NA, ORDERS, &[]).await.status, 200);
+    let rule = "  - { host: sellingpartnerapi-na.amazon.com, mode: inject }\n";
+    sidecar.app.reload(edited(&sidecar, rule, "")).unwrap();
+    let answer = inside.get(NA, ORDERS, &[]).await;
+    assert_eq!(answer.refused(), (403, "egress_denied".to_owned()));
+    assert_eq!(sidecar.received().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

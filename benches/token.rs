@@ -11,8 +11,9 @@ use spapi_sidecar::config::{Account, Environment, Region, Tenant};
 use spapi_sidecar::secret::AccessToken;
 use spapi_sidecar::store::BoxFuture;
 use spapi_sidecar::task::Tasks;
+use spapi_sidecar::telemetry::event::Events;
 use spapi_sidecar::tenant::{AppId, GrantKind, TenantId};
-use spapi_sidecar::token::cache::{Fetch, TokenCache, next_generation};
+use spapi_sidecar::token::cache::{Fetch, Subject, TokenCache, next_generation};
 use spapi_sidecar::token::lifetime::Life;
 use spapi_sidecar::token::{AccessKey, Cause, Issued, Standing};
 use tokio::runtime::{Builder, Runtime};
@@ -40,6 +41,24 @@ impl<K: Sync> Fetch<K> for Endpoint {
                 standing: Standing::default(),
             })
         })
+    }
+}
+
+/// A key that differs at every miss.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Numbered(u64, TenantId);
+
+impl Subject for Numbered {
+    fn tenant(&self) -> &TenantId {
+        &self.1
+    }
+
+    fn app(&self) -> Option<&AppId> {
+        None
+    }
+
+    fn kind(&self) -> &'static str {
+        "access"
     }
 }
 
@@ -78,7 +97,7 @@ fn core() -> Runtime {
 fn hit(bencher: Bencher<'_, '_>) {
     let (control, tenant) = (control(), tenant());
     let tasks = Tasks::new(control.handle().clone());
-    let cache = TokenCache::new("exchange", Arc::new(Endpoint), tasks);
+    let cache = TokenCache::new("exchange", Arc::new(Endpoint), tasks, Events::default());
     let key = || AccessKey::new(&tenant, GrantKind::Refresh);
     control
         .block_on(cache.usable(&key()))
@@ -101,10 +120,10 @@ const HITS: u32 = 1_000;
 fn miss(bencher: Bencher<'_, '_>, callers: usize) {
     let (control, core) = (control(), core());
     let tasks = Tasks::new(control.handle().clone());
-    let cache = TokenCache::new("exchange", Arc::new(Endpoint), tasks);
+    let cache = TokenCache::new("exchange", Arc::new(Endpoint), tasks, Events::default());
     let next = AtomicU64::new(0);
     bencher.bench_local(|| {
-        let key = next.fetch_add(1, Ordering::Relaxed);
+        let key = Numbered(next.fetch_add(1, Ordering::Relaxed), tenant().id.clone());
         core.block_on(join_all((0..callers).map(|_| cache.usable(&key))))
     });
 }

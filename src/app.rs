@@ -32,6 +32,7 @@ use crate::proxy::login::Logins;
 use crate::proxy::{Shared, Worker, World};
 use crate::store::{self, GrantStore, StoreError};
 use crate::task::Tasks;
+use crate::telemetry::event::{Event, Events};
 use crate::telemetry::record::Recorder;
 use crate::telemetry::{self, Sink};
 use crate::tls::authority::{AuthorityError, CertificateAuthority, Opened};
@@ -107,6 +108,7 @@ impl App {
     pub async fn start(config: Config, sink: Sink, cores: usize) -> Result<Self, StartError> {
         say_what_is_not_there(&config)?;
         let tasks = Tasks::new(tokio::runtime::Handle::current());
+        let events = Events::default();
         let authority = open_authority(&config)?;
         let leaves = LeafCache::new(Arc::clone(&authority))?;
         let (sockets, listening) =
@@ -127,7 +129,7 @@ impl App {
             proxy: config.upstream.proxy.clone(),
         });
         let shared = Arc::new(Shared {
-            tokens: token_source(&config, &store, &dialer, &tasks)?,
+            tokens: token_source(&config, &store, &dialer, &tasks, &events)?,
             leaves,
             phantoms: OnceLock::new(),
             logins: Logins::new(Arc::clone(&store), tasks.clone()),
@@ -136,6 +138,7 @@ impl App {
                 sink,
                 release: config.telemetry.release.as_str().into(),
                 traffic: Arc::default(),
+                events: events.clone(),
                 pretty: config.telemetry.log_format == LogFormat::Pretty,
             }),
             permits: Arc::new(Semaphore::new(config.listen.limits.max_connections)),
@@ -166,6 +169,7 @@ impl App {
             world.config.upstream.response_timeout,
         )?;
         tracing::info!(listening = ?listening, %admin, store = store.describe(), "listening");
+        events.note(&Event::Started);
         Ok(Self {
             cores,
             listening,
@@ -217,6 +221,7 @@ impl App {
 
     /// Stops accepting, finishes what is in flight, at most `drain_timeout`; returns what was left by then and is cut off.
     pub async fn drain(self) -> BTreeMap<&'static str, usize> {
+        self.shared.recorder.events.note(&Event::Stopping);
         let left = self.shared.tasks.drain(self.grace).await;
         // a core drops what is left of its tasks, so that their records fall; one that hangs is not waited for
         let from = Instant::now();
@@ -317,6 +322,7 @@ fn token_source(
     store: &Arc<dyn GrantStore>,
     dialer: &Arc<Dialer>,
     tasks: &Tasks,
+    events: &Events,
 ) -> Result<TokenSource, StartError> {
     let transport: Arc<dyn Transport> = Outside::new(Arc::clone(dialer), tasks, config.lwa.timeout);
     let lwa = Lwa::new(
@@ -326,5 +332,10 @@ fn token_source(
     )
     .map_err(StartError::TokenUrl)?;
     let restricted = Restricted::new(config.lwa.clone(), config.inject.clone(), transport);
-    Ok(TokenSource::new(Arc::new(lwa), Arc::new(restricted), tasks))
+    Ok(TokenSource::new(
+        Arc::new(lwa),
+        Arc::new(restricted),
+        tasks,
+        events,
+    ))
 }

@@ -105,6 +105,47 @@ impl fmt::Display for Reason {
     }
 }
 
+/// What an answer of SP-API that refuses a request says about the authorization (SP-API facts, section 4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Denial {
+    /// 401: the token was not taken.
+    Unauthenticated,
+    /// 403 whose details say that the access token has expired.
+    TokenExpired,
+    /// 403 whose details say that the access token is revoked, malformed or invalid.
+    TokenInvalid,
+    /// 403 whose details say that the app's client secret has expired: no exchange helps.
+    SecretLapsed,
+    /// 403 without a word of the token: a missing role, the wrong kind of token, or a path that SP-API does not know.
+    Role,
+    /// 403 that says that the resource is forbidden: a restricted report type without its role, or throttling in disguise.
+    Forbidden,
+    /// 403 about a marketplace of another region.
+    Region,
+    /// 400 to a request for a restricted data token: the app may not have the data elements.
+    DataElements,
+    /// 429.
+    Throttled,
+}
+
+impl Denial {
+    /// One constant word for logs, metrics and verdicts.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::TokenExpired => "token_expired",
+            Self::TokenInvalid => "token_invalid",
+            Self::SecretLapsed => "secret_lapsed",
+            Self::Role => "role_missing",
+            Self::Forbidden => "forbidden",
+            Self::Region => "wrong_region",
+            Self::DataElements => "data_elements_denied",
+            Self::Throttled => "throttled",
+        }
+    }
+}
+
 /// A refusal or a fault on the walk: the reason, what the client may read, and what only the log may hold.
 #[derive(Debug)]
 pub struct Failure {

@@ -103,6 +103,30 @@ impl GrantKind {
     }
 }
 
+/// Whether a tenant is served.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum TenantState {
+    /// It is served.
+    #[default]
+    Active,
+    /// Set aside until its cause is mended.
+    Quarantined,
+    /// Switched off by a person.
+    Killed,
+}
+
+impl TenantState {
+    /// The word in the store, the log, metrics and answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Quarantined => "quarantined",
+            Self::Killed => "killed",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

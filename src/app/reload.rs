@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::background;
 use crate::config::Config;
 use crate::proxy::{Shared, World};
+use crate::telemetry::event::Event;
 
 /// Why a new configuration was not taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -25,6 +26,17 @@ pub enum ReloadError {
 }
 
 pub(super) fn reload(shared: &Arc<Shared>, config: Config) -> Result<(), ReloadError> {
+    let result = swap(shared, config);
+    let world = shared.world.load();
+    shared.recorder.events.note(&Event::Reload {
+        taken: result.is_ok(),
+        routes: world.config.routes.len(),
+        tenants: world.tenants.len(),
+    });
+    result
+}
+
+fn swap(shared: &Arc<Shared>, config: Config) -> Result<(), ReloadError> {
     let before = shared.world.load_full();
     let fixed = changed(&before.config, &config);
     if !fixed.is_empty() {

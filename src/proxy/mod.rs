@@ -21,6 +21,7 @@ use crate::outcome::{Failure, Reason};
 use crate::phantom::PhantomKey;
 use crate::policy::Policy;
 use crate::task::Tasks;
+use crate::telemetry::event::Event;
 use crate::telemetry::record::{Recorder, RequestId};
 use crate::tenant::TenantId;
 use crate::tls::leaf::LeafCache;
@@ -115,6 +116,18 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Counts a token that Amazon issued and a program sent; warns of it once a process.
+    pub fn real_token_was_seen(&self, host: &str, tenant: Option<&TenantId>) {
+        self.recorder.events.note(&Event::RealTokenSeen { tenant });
+        if !self.real_token_seen.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                alert = "app_holds_real_token",
+                host,
+                "a program sent a token that Amazon issued; it was dropped. Take real credentials away from programs behind the sidecar"
+            );
+        }
+    }
+
     /// A request id that this process has not used.
     pub fn next_id(&self) -> RequestId {
         let n = self.ids.fetch_add(1, Ordering::Relaxed);

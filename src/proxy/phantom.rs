@@ -25,6 +25,7 @@ use crate::outcome::{Failure, Reason};
 use crate::phantom::{Kind, PhantomKey, Reading};
 use crate::redact;
 use crate::secret::Looks;
+use crate::telemetry::event::Event;
 use crate::telemetry::record::{Outcome, Record};
 use crate::tenant::TenantId;
 use crate::token::restricted::TOKENS_PATH;
@@ -86,20 +87,25 @@ pub(super) async fn token_endpoint(
     });
     record.tenant.clone_from(&tenant);
     record.outcome = Outcome::Answered;
+    connection
+        .shared()
+        .recorder
+        .events
+        .note(&Event::PhantomVended {
+            tenant: tenant.as_ref(),
+        });
     Ok(Answer::Local(vend(key, &asked, tenant.as_ref())))
 }
 
 /// The tenant that a refresh token names, if it is one of ours.
 fn named_by(key: &PhantomKey, text: &str, connection: &Connection) -> Option<TenantId> {
-    if Looks::of(text).is_real()
-        && !connection
-            .shared()
-            .real_token_seen
-            .swap(true, Ordering::Relaxed)
-    {
-        tracing::warn!(
-            alert = "app_holds_real_token",
-            "a program sent a refresh token that Amazon issued to the token endpoint; it was dropped. Take real credentials away from programs behind the sidecar"
+    if Looks::of(text).is_real() {
+        connection.shared().real_token_was_seen(
+            &connection.host,
+            match &connection.login {
+                Login::Tenant(tenant) => Some(tenant),
+                Login::Missing | Login::Unconfirmed => None,
+            },
         );
     }
     match key.read(text) {

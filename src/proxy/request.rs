@@ -7,7 +7,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response};
@@ -260,10 +259,16 @@ pub(super) fn whose(
     admitted: &Admitted,
 ) -> Result<Arc<Tenant>, Failure> {
     let shared = connection.shared();
-    if admitted.holds_real_token() && !shared.real_token_seen.swap(true, Ordering::Relaxed) {
-        tracing::warn!(alert = "app_holds_real_token", host = %connection.host, "a program sent a token that Amazon issued; it was dropped. Take real credentials away from programs behind the sidecar");
-    }
     let named = named_by_phantom(connection, admitted)?;
+    if admitted.holds_real_token() {
+        shared.real_token_was_seen(
+            &connection.host,
+            match &connection.login {
+                Login::Tenant(login) => Some(login),
+                Login::Missing | Login::Unconfirmed => named.as_ref(),
+            },
+        );
+    }
     let id = match (&connection.login, named) {
         (Login::Unconfirmed, _) => return Err(login::unconfirmed()),
         (Login::Tenant(login), Some(phantom)) if *login != phantom => {

@@ -19,9 +19,10 @@ use super::replay::{Replay, Source};
 use super::request::Authorized;
 use super::{Connection, Shared, respond};
 use crate::config::{Throttle, ThrottleMode};
-use crate::outcome::{Failure, Reason};
+use crate::outcome::{Denial, Failure, Reason};
+use crate::telemetry::event::Event;
 use crate::telemetry::record::Record;
-use crate::token::judge::{self, READ_AHEAD, Verdict};
+use crate::token::judge::{self, READ_AHEAD};
 use crate::upstream::SendError;
 use crate::upstream::client::{Manner, Streamed};
 
@@ -123,28 +124,39 @@ impl Retry {
         shared: &Shared,
         record: &Record,
     ) -> Result<Next, Failure> {
-        match received.parts.status {
-            StatusCode::UNAUTHORIZED => {
+        let denial = match received.parts.status {
+            StatusCode::UNAUTHORIZED => Some(Denial::Unauthenticated),
+            StatusCode::FORBIDDEN => Some(
+                read_ahead(&mut received)
+                    .await
+                    .map_err(|error| respond::not_sent(SendError::Broken(error), &record.host))?,
+            ),
+            StatusCode::TOO_MANY_REQUESTS => Some(Denial::Throttled),
+            _ => None,
+        };
+        let Some(denial) = denial else {
+            if received.parts.status.is_success() {
+                credential.accepted();
+            }
+            return Ok(Next::Return(Box::new(received)));
+        };
+        shared.recorder.events.note(&Event::Denied {
+            tenant: &authorized.tenant().id,
+            operation: &authorized.route().operation,
+            status: received.parts.status.as_u16(),
+            denial,
+            token_kind: credential.kind,
+        });
+        match denial {
+            Denial::Unauthenticated | Denial::TokenExpired | Denial::TokenInvalid => {
                 self.replace(&received, authorized, credential, shared, record)
             }
-            StatusCode::FORBIDDEN => match read_ahead(&mut received)
-                .await
-                .map_err(|error| respond::not_sent(SendError::Broken(error), &record.host))?
-            {
-                Verdict::TokenRefused => {
-                    self.replace(&received, authorized, credential, shared, record)
-                }
-                Verdict::SecretLapsed => {
-                    tracing::error!(alert = "client_secret_due", tenant = %authorized.tenant().id, app = %authorized.tenant().app, "Amazon says that the app's client secret has lapsed: rotate it, and store it with `spapi-sidecar app put`");
-                    Ok(Next::Return(Box::new(received)))
-                }
-                Verdict::Pass => Ok(Next::Return(Box::new(received))),
-            },
-            StatusCode::TOO_MANY_REQUESTS => Ok(self.back_off(received, authorized.body())),
-            status => {
-                if status.is_success() {
-                    credential.accepted();
-                }
+            Denial::Throttled => Ok(self.back_off(received, authorized.body())),
+            Denial::SecretLapsed => {
+                tracing::error!(alert = "client_secret_due", tenant = %authorized.tenant().id, app = %authorized.tenant().app, "Amazon says that the app's client secret has lapsed: rotate it, and store it with `spapi-sidecar app put`");
+                Ok(Next::Return(Box::new(received)))
+            }
+            Denial::Role | Denial::Forbidden | Denial::Region | Denial::DataElements => {
                 Ok(Next::Return(Box::new(received)))
             }
         }
@@ -213,7 +225,7 @@ fn floor(parts: &Parts) -> Duration {
 }
 
 /// Reads a 403 as far as needed to judge it. What was read is kept for the client.
-async fn read_ahead(received: &mut Received) -> Result<Verdict, hyper::Error> {
+async fn read_ahead(received: &mut Received) -> Result<Denial, hyper::Error> {
     let mut bytes = 0;
     while bytes < READ_AHEAD {
         let Some(frame) = received.rest.frame().await.transpose()? else {

@@ -10,6 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogFormat, LogLevel, Telemetry};
 
+pub mod event;
 mod line;
 pub mod record;
 pub mod sink;

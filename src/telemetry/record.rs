@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Sink;
+use super::event::{Event, Events};
 use super::traffic::{Kind, Traffic};
 use crate::outcome::Reason;
 use crate::tenant::TenantId;
@@ -96,6 +97,8 @@ pub struct Recorder {
     pub release: Arc<str>,
     /// What was called so far.
     pub traffic: Arc<Traffic>,
+    /// Who hears of it.
+    pub events: Events,
     /// Whether lines are for people: `telemetry.log.format: pretty`.
     pub pretty: bool,
 }
@@ -141,6 +144,8 @@ pub struct Record {
     pub head_ready: Option<Duration>,
     /// Amazon's own request id.
     pub amzn_request_id: Option<String>,
+    /// Whether a usable token was in memory when the request needed one; `None` where it needed none.
+    pub token_was_waiting: Option<bool>,
     forgotten: bool,
 }
 
@@ -174,6 +179,7 @@ impl Record {
             paced: Duration::ZERO,
             head_ready: None,
             amzn_request_id: None,
+            token_was_waiting: None,
             forgotten: false,
         }
     }
@@ -352,6 +358,7 @@ impl Drop for Record {
                 .traffic
                 .note(kind, self.outcome, self.reason, super::now());
         }
+        self.recorder.events.note(&Event::Request(self));
         self.recorder.sink.line(|line| {
             if self.recorder.pretty {
                 self.write_pretty(line);

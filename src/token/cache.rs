@@ -24,6 +24,8 @@ use super::lifetime::State;
 use super::{Cause, Issued, TokenFailure};
 use crate::store::BoxFuture;
 use crate::task::Tasks;
+use crate::telemetry::event::{Event, Events, Exchange};
+use crate::tenant::{AppId, TenantId};
 
 /// Most tokens in memory: ten thousand tenants with a few kinds each.
 const MOST_TOKENS: u64 = 40_000;
@@ -45,6 +47,18 @@ const BREAKER: Duration = Duration::from_secs(60);
 /// refuses now and then leads to no storm either.
 const MOST_REPLACEMENTS: u32 = 10;
 
+/// Whose token a key stands for, for those who hear of exchanges.
+pub trait Subject {
+    /// Whose.
+    fn tenant(&self) -> &TenantId;
+
+    /// Of which app, where LWA is asked.
+    fn app(&self) -> Option<&AppId>;
+
+    /// `access`, `grantless` or `rdt`.
+    fn kind(&self) -> &'static str;
+}
+
 /// Gets a new token for a key.
 pub trait Fetch<K>: Send + Sync + fmt::Debug {
     /// One exchange. `forced` says that it replaces a token that Amazon refused.
@@ -60,6 +74,7 @@ pub struct TokenCache<K> {
     fetch: Arc<dyn Fetch<K>>,
     desk: Arc<Mutex<HashMap<K, Desk>>>,
     tasks: Tasks,
+    events: Events,
 }
 
 /// What is known of a key besides its token: the exchange under way, and how the last ones went.
@@ -72,10 +87,10 @@ struct Desk {
     replaces: u32,
 }
 
-impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
+impl<K: Subject + Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
     /// `name` is the name of the tasks that exchange.
     #[must_use]
-    pub fn new(name: &'static str, fetch: Arc<dyn Fetch<K>>, tasks: Tasks) -> Self {
+    pub fn new(name: &'static str, fetch: Arc<dyn Fetch<K>>, tasks: Tasks, events: Events) -> Self {
         let tokens = Cache::builder()
             .max_capacity(MOST_TOKENS)
             .time_to_idle(IDLE)
@@ -86,6 +101,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
             fetch,
             desk: Arc::default(),
             tasks,
+            events,
         }
     }
 
@@ -195,6 +211,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
             self.tokens.clone(),
             Arc::clone(&self.desk),
         );
+        let events = self.events.clone();
         let _detached = self.tasks.control(self.name, async move {
             let arrival = Arrival {
                 key,
@@ -203,6 +220,17 @@ impl<K: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
                 landed: false,
             };
             let mut result = fetch.fetch(&arrival.key, replaces > 0).await;
+            events.note(&Event::Exchange(Exchange {
+                tenant: arrival.key.tenant(),
+                app: arrival.key.app(),
+                kind: arrival.key.kind(),
+                forced: replaces > 0,
+                result: match &result {
+                    Ok(issued) => Ok(issued.life.end.saturating_duration_since(Instant::now())),
+                    Err(cause) => Err(cause.as_str()),
+                },
+                shared: false,
+            }));
             if let Ok(issued) = &mut result {
                 issued.standing.replaces = replaces;
             }
@@ -230,14 +258,14 @@ impl<K> fmt::Debug for TokenCache<K> {
 }
 
 /// The end of an exchange, by panic too.
-struct Arrival<K: Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> {
+struct Arrival<K: Subject + Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> {
     key: K,
     tokens: Cache<K, Issued>,
     desks: Arc<Mutex<HashMap<K, Desk>>>,
     landed: bool,
 }
 
-impl<K: Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> Arrival<K> {
+impl<K: Subject + Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> Arrival<K> {
     /// Puts the result where callers find it. The flight is over at the same moment: whoever has the token refused a moment
     /// later must not be given it again by the flight that brought it.
     fn land(mut self, result: Result<Issued, Cause>) -> Result<Issued, TokenFailure> {
@@ -279,7 +307,7 @@ fn clear<K: Eq + Hash>(desks: &mut HashMap<K, Desk>, key: &K) {
     }
 }
 
-impl<K: Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> Drop for Arrival<K> {
+impl<K: Subject + Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> Drop for Arrival<K> {
     fn drop(&mut self) {
         // a flight that landed has left; the one on the desk may be another by now
         if !self.landed {
@@ -324,6 +352,21 @@ mod tests {
     use super::*;
     use crate::secret::AccessToken;
 
+    impl Subject for u8 {
+        fn tenant(&self) -> &TenantId {
+            static TENANT: std::sync::OnceLock<TenantId> = std::sync::OnceLock::new();
+            TENANT.get_or_init(|| TenantId::parse("acme").unwrap())
+        }
+
+        fn app(&self) -> Option<&AppId> {
+            None
+        }
+
+        fn kind(&self) -> &'static str {
+            "access"
+        }
+    }
+
     #[derive(Debug, Default)]
     struct Endpoint {
         calls: AtomicUsize,
@@ -360,6 +403,7 @@ mod tests {
             "exchange",
             Arc::clone(&endpoint) as Arc<dyn Fetch<u8>>,
             Tasks::new(Handle::current()),
+            Events::default(),
         );
         (endpoint, Arc::new(cache))
     }

@@ -7,23 +7,14 @@
 
 use serde::Deserialize;
 
+use crate::outcome::Denial;
+
 /// Most bytes of a 403 that are read ahead to judge it: SP-API's error bodies are a few hundred.
 pub const READ_AHEAD: usize = 32 << 10;
 
-/// What to make of a 403.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// Not about the token.
-    Pass,
-    /// The token was refused: a new one may help.
-    TokenRefused,
-    /// The app's client secret has lapsed: no token helps.
-    SecretLapsed,
-}
-
 /// Judges the body of a 403.
 #[must_use]
-pub fn forbidden(body: &[u8]) -> Verdict {
+pub fn forbidden(body: &[u8]) -> Denial {
     #[derive(Deserialize)]
     struct Wire<'a> {
         #[serde(borrow, default)]
@@ -37,30 +28,32 @@ pub fn forbidden(body: &[u8]) -> Verdict {
         details: Option<std::borrow::Cow<'a, str>>,
     }
     let Ok(Wire { errors }) = serde_json::from_slice(body) else {
-        return Verdict::Pass;
+        return Denial::Role;
     };
-    let says = |text: Option<&str>| text.map_or(Verdict::Pass, words);
     errors
         .iter()
-        .map(|entry| match says(entry.details.as_deref()) {
-            Verdict::Pass => says(entry.message.as_deref()),
-            other @ (Verdict::TokenRefused | Verdict::SecretLapsed) => other,
+        .find_map(|entry| {
+            let says = |text: Option<&str>| text.and_then(words);
+            says(entry.details.as_deref()).or_else(|| says(entry.message.as_deref()))
         })
-        .find(|verdict| *verdict != Verdict::Pass)
-        .unwrap_or(Verdict::Pass)
+        .unwrap_or(Denial::Role)
 }
 
-fn words(text: &str) -> Verdict {
+fn words(text: &str) -> Option<Denial> {
     let text = text.to_ascii_lowercase();
     let has = |word: &str| text.contains(word);
     if has("secret token") && has("expired") {
-        Verdict::SecretLapsed
-    } else if has("access token")
-        && (has("expired") || has("revoked") || has("malformed") || has("invalid"))
-    {
-        Verdict::TokenRefused
+        Some(Denial::SecretLapsed)
+    } else if has("access token") && has("expired") {
+        Some(Denial::TokenExpired)
+    } else if has("access token") && (has("revoked") || has("malformed") || has("invalid")) {
+        Some(Denial::TokenInvalid)
+    } else if has("marketplace") && has("region") {
+        Some(Denial::Region)
+    } else if has("forbidden") {
+        Some(Denial::Forbidden)
     } else {
-        Verdict::Pass
+        None
     }
 }
 
@@ -73,24 +66,24 @@ mod tests {
         for (details, want) in [
             (
                 "The access token you provided has expired.",
-                Verdict::TokenRefused,
+                Denial::TokenExpired,
             ),
             (
                 "The access token you provided is revoked, malformed or invalid.",
-                Verdict::TokenRefused,
+                Denial::TokenInvalid,
             ),
             (
                 "The LWA secret token you provided has expired.",
-                Verdict::SecretLapsed,
+                Denial::SecretLapsed,
             ),
             (
                 "Access token is missing in the request header.",
-                Verdict::Pass,
+                Denial::Role,
             ),
-            ("", Verdict::Pass),
+            ("", Denial::Role),
             (
                 "The marketplaces you provided are not valid for region.",
-                Verdict::Pass,
+                Denial::Region,
             ),
         ] {
             let body = serde_json::json!({"errors": [{"code": "Unauthorized", "message": "Access to requested resource is denied.", "details": details}]}).to_string();
@@ -98,7 +91,7 @@ mod tests {
         }
         assert_eq!(
             forbidden(b"<html>the access token has expired</html>"),
-            Verdict::Pass
+            Denial::Role
         );
     }
 }

@@ -16,6 +16,7 @@ use crate::config::Tenant;
 use crate::secret::AccessToken;
 use crate::store::StoreError;
 use crate::task::Tasks;
+use crate::telemetry::event::Events;
 use crate::tenant::{GrantKey, GrantKind, TenantId};
 
 pub mod cache;
@@ -24,7 +25,7 @@ pub mod judge;
 pub mod lifetime;
 pub mod restricted;
 
-use cache::{Fetch, TokenCache};
+use cache::{Fetch, Subject, TokenCache};
 use exchange::Lwa;
 use restricted::{Resource, Restricted};
 
@@ -182,6 +183,20 @@ impl std::fmt::Debug for AccessKey {
     }
 }
 
+impl Subject for AccessKey {
+    fn tenant(&self) -> &TenantId {
+        &self.grant.tenant
+    }
+
+    fn app(&self) -> Option<&crate::tenant::AppId> {
+        Some(&self.tenant.app)
+    }
+
+    fn kind(&self) -> &'static str {
+        self.grant.kind.as_str()
+    }
+}
+
 impl AccessKey {
     /// The key of a tenant's token.
     #[must_use]
@@ -199,13 +214,19 @@ impl AccessKey {
 impl TokenSource {
     /// `lwa` exchanges, `restricted` asks the Tokens API, `tasks` runs both apart from their callers.
     #[must_use]
-    pub fn new(lwa: Arc<Lwa>, restricted: Arc<Restricted>, tasks: &Tasks) -> Self {
+    pub fn new(lwa: Arc<Lwa>, restricted: Arc<Restricted>, tasks: &Tasks, events: &Events) -> Self {
         Self {
-            access: TokenCache::new("exchange", lwa as Arc<dyn Fetch<AccessKey>>, tasks.clone()),
+            access: TokenCache::new(
+                "exchange",
+                lwa as Arc<dyn Fetch<AccessKey>>,
+                tasks.clone(),
+                events.clone(),
+            ),
             restricted: TokenCache::new(
                 "rdt",
                 Arc::clone(&restricted) as Arc<dyn Fetch<Resource>>,
                 tasks.clone(),
+                events.clone(),
             ),
             direct: restricted,
         }

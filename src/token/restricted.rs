@@ -15,16 +15,17 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::cache::{Fetch, next_generation};
+use super::cache::{Fetch, Subject, next_generation};
 use super::exchange::{Answer, Post, Transport};
-use super::judge::{self, Verdict};
+use super::judge;
 use super::lifetime::Life;
 use super::{Cause, Issued, Standing};
 use crate::config::{self, InjectHeader};
 use crate::name::Authority;
+use crate::outcome::Denial;
 use crate::secret::AccessToken;
 use crate::store::BoxFuture;
-use crate::tenant::TenantId;
+use crate::tenant::{AppId, TenantId};
 
 /// Where RDTs come from.
 pub const TOKENS_PATH: &str = "/tokens/2021-03-01/restrictedDataToken";
@@ -43,6 +44,20 @@ pub struct Resource {
     /// `dataElements`.
     pub data_elements: Arc<[String]>,
     access: Option<AccessToken>,
+}
+
+impl Subject for Resource {
+    fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    fn app(&self) -> Option<&AppId> {
+        None
+    }
+
+    fn kind(&self) -> &'static str {
+        "rdt"
+    }
 }
 
 impl Resource {
@@ -213,9 +228,16 @@ fn read(answer: &Answer) -> Result<(AccessToken, u64), Cause> {
         401 => return Err(Cause::AccessRefused),
         403 => {
             return Err(match judge::forbidden(&answer.body) {
-                Verdict::TokenRefused => Cause::AccessRefused,
+                Denial::Unauthenticated | Denial::TokenExpired | Denial::TokenInvalid => {
+                    Cause::AccessRefused
+                }
                 // a missing role, a lapsed account: no other access token helps
-                Verdict::SecretLapsed | Verdict::Pass => Cause::RestrictedRefused(403),
+                Denial::SecretLapsed
+                | Denial::Role
+                | Denial::Forbidden
+                | Denial::Region
+                | Denial::DataElements
+                | Denial::Throttled => Cause::RestrictedRefused(403),
             });
         }
         429 => return Err(Cause::Refused("throttled")),

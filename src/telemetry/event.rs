@@ -126,9 +126,12 @@ pub trait Observer: Send + Sync + fmt::Debug {
     fn note(&self, event: &Event<'_>);
 }
 
+/// Everybody who listens.
+type Observers = Box<[Arc<dyn Observer>]>;
+
 /// Where events are said. Clones speak to the same observers.
 #[derive(Clone, Debug, Default)]
-pub struct Events(Arc<OnceLock<Box<[Arc<dyn Observer>]>>>);
+pub struct Events(Arc<OnceLock<Observers>>);
 
 impl Events {
     /// Sets who listens. The first call counts.

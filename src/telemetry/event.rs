@@ -171,7 +171,9 @@ mod tests {
         );
         events.note(&Event::Started);
         events.observe(vec![Arc::clone(&one) as _, Arc::clone(&two) as _]);
-        events.clone().note(&Event::Stopping);
+        let clone = events.clone();
+        clone.note(&Event::Stopping);
+        drop(events);
         assert_eq!(
             [&one, &two].map(|counter| counter.0.load(Ordering::Relaxed)),
             [1, 1]

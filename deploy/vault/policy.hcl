@@ -2,8 +2,8 @@
 # With another mount or prefix, change both here and in proxy.yaml. Load it with:
 #   vault policy write spapi-sidecar deploy/vault/policy.hcl
 #
-# Nothing here lets a sidecar make, delete or list records (but for its own phantom key), so `app put`, `tenant put-token`
-# and `tenant proxy-key` are for an operator's login.
+# Nothing here lets a sidecar delete or list records, or make a credential: `app put`, `tenant put-token` and
+# `tenant proxy-key` are for an operator's login.
 
 # Client id and secret. `update`: a `client_secret_next` that works takes the place of `client_secret`. With `read` alone
 # everything works, and an operator promotes it by hand.
@@ -27,11 +27,33 @@ path "secret/data/spapi-sidecar/phantom" {
   capabilities = ["create", "read", "update"]
 }
 
-# For store.vault.share_tokens, which this version does not do yet: access tokens shared by several sidecars.
-# path "secret/data/spapi-sidecar/tenants/+/tokens/*" {
-#   capabilities = ["create", "read", "update"]
-# }
+# The profile of a tenant, where proxy.yaml says `tenants: { from: store }`.
+path "secret/data/spapi-sidecar/tenants/+/profile" {
+  capabilities = ["read"]
+}
 
-# For store.vault.transit with the key "spapi-{tenant}":
-# path "transit/encrypt/spapi-*" { capabilities = ["update"] }
-# path "transit/decrypt/spapi-*" { capabilities = ["update"] }
+# Access tokens and their leases, shared by the fleet (store.vault.share_tokens). A kill empties these records.
+path "secret/data/spapi-sidecar/tenants/+/tokens/*" {
+  capabilities = ["create", "read", "update"]
+}
+
+# Which tenants are killed or quarantined, break-glass, and who is in the fleet: one small record.
+path "secret/data/spapi-sidecar/fleet" {
+  capabilities = ["create", "read", "update"]
+}
+
+# For store.vault.transit with the key "spapi-{tenant}". `update` alone: `create` would make a key for a misspelt tenant.
+path "transit/encrypt/spapi-*" {
+  capabilities = ["update"]
+}
+path "transit/decrypt/spapi-*" {
+  capabilities = ["update"]
+}
+
+# To keep its own login alive, and to see what is left of it.
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}

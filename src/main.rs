@@ -47,6 +47,7 @@ enum Command {
     )]
     Tenant(cli::tenant::TenantCommand),
     Health(cli::health::Args),
+    Doctor(cli::doctor::Args),
     Sandbox(cli::sandbox::Args),
 }
 
@@ -78,6 +79,7 @@ fn run(command: Command) -> Result<Exit, Complaint> {
         Command::App(command) => cli::app::run(&command),
         Command::Tenant(command) => cli::tenant::run(&command),
         Command::Health(args) => cli::health::run(&args),
+        Command::Doctor(args) => cli::doctor::run(&args),
         Command::Sandbox(args) => cli::sandbox::run(args),
     }
 }

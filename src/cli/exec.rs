@@ -128,7 +128,7 @@ fn warn(text: &str) {
 }
 
 /// A value as one word of a POSIX shell.
-fn quoted(value: &str) -> String {
+pub(in crate::cli) fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 

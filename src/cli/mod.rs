@@ -13,6 +13,7 @@ mod ask;
 pub mod ca;
 pub mod check;
 pub mod demo;
+pub mod doctor;
 pub mod exec;
 pub mod health;
 pub mod init;

@@ -51,7 +51,7 @@ node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 ||
 # --- the clients, when the locks or the runtimes changed
 
 wanted=$({
-    cat "$here/install.sh" "$here/requirements.txt" "$here/package-lock.json"
+    cat "$here/install.sh" "$here/requirements.txt" "$here/requirements-1.txt" "$here/package-lock.json"
     python3 --version
     node --version
 } | sha256sum | cut -d' ' -f1)
@@ -59,11 +59,15 @@ stamp="$tools/clients.stamp"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && [ -x "$tools/python/bin/python" ]; then
     exit 0
 fi
-rm -rf "$stamp" "$tools/python" "$tools/node"
+rm -rf "$stamp" "$tools/python" "$tools/python-1" "$tools/node"
 
 python3 -m venv "$tools/python"
 "$tools/python/bin/pip" --quiet --disable-pip-version-check install \
     --require-hashes --no-deps --only-binary :all: --requirement "$here/requirements.txt"
+
+python3 -m venv "$tools/python-1"
+"$tools/python-1/bin/pip" --quiet --disable-pip-version-check install \
+    --require-hashes --no-deps --only-binary :all: --requirement "$here/requirements-1.txt"
 
 mkdir "$tools/node"
 cp "$here/package.json" "$here/package-lock.json" "$tools/node/"

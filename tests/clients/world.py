@@ -158,9 +158,11 @@ class World:
         key.write_text(secrets.token_hex(32) + "\n")
         if not any(host.endswith(DOCUMENT_SUFFIXES) and "*" not in host for host in self.hosts):
             raise RuntimeError(f"the sandbox names no document host: {self.hosts}")
+        port = free_port()
+        self.proxy = f"http://127.0.0.1:{port}"
         self.config.write_text(
             PROXY_YAML.format(
-                home=self.home, proxy_port=free_port(), admin_port=free_port(),
+                home=self.home, proxy_port=port, admin_port=free_port(),
                 sandbox_ca=self.sandbox["ca_file"], connect_to=json.dumps(self.sandbox["connect_to"]),
             )
         )

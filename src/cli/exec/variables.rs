@@ -161,7 +161,7 @@ fn excepts(entry: &str, host: &HostName) -> bool {
 }
 
 /// A JVM reads no `HTTPS_PROXY` and no PEM bundle; it is told by properties.
-fn java_options(setting: &Setting, existing: Option<String>) -> String {
+pub(in crate::cli) fn java_options(setting: &Setting, existing: Option<String>) -> String {
     let store = truststore::pkcs12_path(&setting.bundle);
     let ours = [
         format!("-Dhttps.proxyHost={}", setting.proxy.ip()),

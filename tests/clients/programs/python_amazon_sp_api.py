@@ -1,4 +1,4 @@
-"""python-amazon-sp-api 2.x (httpx): HTTPS_PROXY and SSL_CERT_FILE. getOrder takes its own restricted data token."""
+"""python-amazon-sp-api, 2.x (httpx: HTTPS_PROXY and SSL_CERT_FILE) and 1.x (requests: HTTPS_PROXY and REQUESTS_CA_BUNDLE). getOrder takes its own restricted data token."""
 
 from sp_api.api import Orders, Reports, Sellers
 from sp_api.base import Marketplaces

@@ -79,9 +79,9 @@ pub(super) fn of(finding: &Finding, setting: &Setting, transparent: bool) -> Vec
 fn reach(finding: &Finding, way: Way, setting: &Setting, transparent: bool) -> Vec<String> {
     let proxy = setting.proxy;
     let by_name = if transparent {
-        "it reads no proxy variable: point the API's host names at the transparent listener (hosts file, `hostAliases`, or an iptables redirect)"
+        "point the API's host names at the transparent listener (hosts file, `hostAliases`, or an iptables redirect)"
     } else {
-        "it reads no proxy variable: set `listen.transparent` in proxy.yaml and point the API's host names at it (hosts file, `hostAliases`, or an iptables redirect); with a hosts file also `upstream.resolver: dns`"
+        "set `listen.transparent` in proxy.yaml and point the API's host names at it (hosts file, `hostAliases`, or an iptables redirect); with a hosts file also `upstream.resolver: dns`"
     };
     match way {
         Way::Variable => vec![format!(
@@ -94,7 +94,7 @@ fn reach(finding: &Finding, way: Way, setting: &Setting, transparent: bool) -> V
         }
         Way::NodeHttps => vec![
             format!("Node 24 and later: set NODE_USE_ENV_PROXY=1 and HTTPS_PROXY=http://{proxy}"),
-            format!("Node before 24 reads no proxy variable, so {by_name}"),
+            format!("Node before 24 reads no proxy variable: {by_name}"),
             agent(setting),
         ],
         Way::Dispatcher => vec![format!(

@@ -15,6 +15,8 @@ use serde::Serialize;
 
 use super::exec::variables::Setting;
 use super::{Complaint, ConfigArg, Exit};
+use crate::config::{EgressMode, EgressRule};
+use crate::name::{Host, HostName, HostPattern};
 use crate::tls::truststore;
 
 mod advice;
@@ -105,13 +107,13 @@ struct Report<'a> {
 pub fn run(args: &Args) -> Result<Exit, Complaint> {
     let config = super::load(&args.config.config)?;
     let setting = Setting::of(&config)?;
-    let host = setting.intercepted.first().ok_or_else(|| {
-        Complaint(
-            "egress intercepts no host by name; add a rule with `mode: inject` for SP-API's"
-                .to_owned(),
-        )
+    let host = config.egress.iter().find_map(the_api).ok_or_else(|| {
+        Complaint("egress has no rule with `mode: inject` for a host; add SP-API's".to_owned())
     })?;
     let url = format!("https://{host}/");
+    if let Err(why) = super::ask::get(&config, "/health/live")? {
+        super::note(&format!("spapi-sidecar: warning: {why}\n"));
+    }
     let store = truststore::read_root(&setting.cert)
         .and_then(|_root| truststore::refresh_pkcs12(&setting.cert, &setting.bundle));
     if let Err(error) = &store {
@@ -142,6 +144,14 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
     };
     super::print(text)?;
     Ok(if good { Exit::Done } else { Exit::Failed })
+}
+
+/// The host of a rule that injects: the call has to go where SP-API's calls go.
+fn the_api(rule: &EgressRule) -> Option<&HostName> {
+    match (&rule.host, rule.mode) {
+        (HostPattern::Exact(Host::Name(name)), EgressMode::Inject) => Some(name),
+        _ => None,
+    }
 }
 
 fn table(url: &str, findings: &[Finding], good: bool) -> String {

@@ -42,11 +42,12 @@ pub fn forbidden(body: &[u8]) -> Denial {
 fn words(text: &str) -> Option<Denial> {
     let text = text.to_ascii_lowercase();
     let has = |word: &str| text.contains(word);
+    let of_the_token = has("access token");
     if has("secret token") && has("expired") {
         Some(Denial::SecretLapsed)
-    } else if has("access token") && has("expired") {
+    } else if of_the_token && has("expired") {
         Some(Denial::TokenExpired)
-    } else if has("access token") && (has("revoked") || has("malformed") || has("invalid")) {
+    } else if of_the_token && (has("revoked") || has("malformed") || has("invalid")) {
         Some(Denial::TokenInvalid)
     } else if has("marketplace") && has("region") {
         Some(Denial::Region)

@@ -6,6 +6,7 @@
 //! Failure mode: [`StartError`], with what to do.
 
 mod background;
+pub mod errand;
 mod outside;
 mod reload;
 mod status;

@@ -23,7 +23,6 @@ struct Arguments {
 }
 
 #[derive(clap::Subcommand, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one, once")]
 enum Command {
     Demo(cli::demo::Args),
     Init(cli::init::Args),
@@ -40,6 +39,7 @@ enum Command {
         after_help = "Example:\n  spapi-sidecar app put erp < credentials.txt"
     )]
     App(cli::app::AppCommand),
+    Authorize(cli::authorize::Args),
     /// List tenants (selling partners), and put and make what each needs in the store.
     #[command(
         subcommand,
@@ -77,6 +77,7 @@ fn run(command: Command) -> Result<Exit, Complaint> {
         Command::Env(args) => cli::exec::run_env(args),
         Command::Ca(args) => cli::ca::run(args),
         Command::App(command) => cli::app::run(&command),
+        Command::Authorize(args) => cli::authorize::run(&args),
         Command::Tenant(command) => cli::tenant::run(&command),
         Command::Health(args) => cli::health::run(&args),
         Command::Doctor(args) => cli::doctor::run(&args),

@@ -17,7 +17,9 @@ const FLOORS: [&[&str]; 5] = [
         "catalog", "name", "address", "tenant", "secret", "phantom", "outcome", "redact", "config",
     ],
     &["policy", "telemetry", "task"],
-    &["token", "store", "tls", "upstream", "document", "sandbox"],
+    &[
+        "token", "store", "tls", "upstream", "document", "onboard", "sandbox",
+    ],
     &["proxy", "admin"],
     &["app", "cli"],
 ];
@@ -88,7 +90,12 @@ const ONE_ROOM: [(&str, &[&str], &str); 26] = [
     ("secrecy", &["secret.rs"], "secret types"),
     (
         "subtle",
-        &["secret.rs", "phantom.rs", "store/record.rs"],
+        &[
+            "secret.rs",
+            "phantom.rs",
+            "store/record.rs",
+            "onboard/consent.rs",
+        ],
         "comparisons in constant time",
     ),
     (
@@ -110,12 +117,19 @@ const ONE_ROOM: [(&str, &[&str], &str); 26] = [
             "sandbox/",
             "task.rs",
             "cli/demo/play.rs",
+            "cli/authorize/",
         ],
         "HTTP; task.rs lets it spawn; the demo's played program",
     ),
     (
         "hyper_util",
-        &["proxy/", "upstream/", "sandbox/", "cli/demo/play.rs"],
+        &[
+            "proxy/",
+            "upstream/",
+            "sandbox/",
+            "cli/demo/play.rs",
+            "cli/authorize/",
+        ],
         "HTTP, and the demo's played program",
     ),
     (
@@ -126,8 +140,9 @@ const ONE_ROOM: [(&str, &[&str], &str); 26] = [
             "proxy/send.rs",
             "admin/",
             "sandbox/",
+            "cli/authorize/callback.rs",
         ],
-        "choosing a status; send.rs only compares upstream's",
+        "choosing a status; send.rs only compares upstream's, and callback.rs answers the browser of a consent",
     ),
     (
         "Manner",
@@ -140,6 +155,7 @@ const ONE_ROOM: [(&str, &[&str], &str); 26] = [
             "secret.rs",
             "store/",
             "token/exchange.rs",
+            "token/exchange/",
             "sandbox/ledger.rs",
             "cli/tenant.rs",
         ],
@@ -158,8 +174,8 @@ const ONE_ROOM: [(&str, &[&str], &str); 26] = [
     ("tokio::spawn", &["task.rs"], "tasks that a drain can name"),
     (
         "thread::Builder",
-        &["app.rs", "telemetry/sink.rs"],
-        "threads: the cores and the log's",
+        &["app.rs", "telemetry/sink.rs", "cli/authorize/paste.rs"],
+        "threads: the cores, the log's, and one that waits for a person",
     ),
 ];
 

@@ -10,6 +10,7 @@ use crate::config::Config;
 
 pub mod app;
 mod ask;
+pub mod authorize;
 pub mod ca;
 pub mod check;
 pub mod demo;

@@ -76,7 +76,7 @@ pub fn run(command: &TenantCommand) -> Result<Exit, Complaint> {
         TenantCommand::PutToken(args) => for_tenant(args, async |store, tenant| {
             let token = SecretLines::from_stdin().next("refresh_token")?;
             let token = suitable(&token)?;
-            Ok(put_token(store, &tenant, token, store::today()).await)
+            Ok(put_token(store, &tenant, token, None, store::today()).await)
         }),
         TenantCommand::Phantom(args) => for_tenant(args, async |store, tenant| {
             let nonce = random_number()?;
@@ -153,10 +153,12 @@ fn suitable(token: &Zeroizing<String>) -> Result<RefreshToken, Complaint> {
     )))
 }
 
-async fn put_token(
+/// Writes a refresh token, and the selling partner's id where it is known.
+pub(super) async fn put_token(
     store: &dyn GrantStore,
     tenant: &TenantId,
     token: RefreshToken,
+    selling_partner: Option<String>,
     today: String,
 ) -> Result<String, StoreError> {
     let key = RecordKey::Grant(tenant.clone());
@@ -176,7 +178,9 @@ async fn put_token(
             authorized_at: same
                 .and_then(|before| before.authorized_at.clone())
                 .or_else(|| Some(today.clone())),
-            selling_partner_id: before.and_then(|before| before.selling_partner_id),
+            selling_partner_id: selling_partner
+                .clone()
+                .or_else(|| before.and_then(|before| before.selling_partner_id)),
         };
         outcome = store.write(&key, grant.into_fields(), expect).await;
         if !matches!(outcome, Err(StoreError::Conflict(_))) {

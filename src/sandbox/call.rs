@@ -41,6 +41,8 @@ pub(super) enum Station {
     Lwa,
     /// A bucket with documents.
     Documents,
+    /// Seller Central or Vendor Central.
+    Central,
     /// A name that is none of Amazon's.
     Elsewhere,
 }
@@ -61,6 +63,9 @@ impl Station {
             "sandbox.sellingpartnerapi-fe.amazon.com" => sp_api(Region::Fe, true),
             "api.amazon.com" | "api.amazon.co.uk" | "api.amazon.co.jp" => Self::Lwa,
             "localhost" | "127.0.0.1" | "[::1]" => Self::of_path(path),
+            other if other.starts_with("sellercentral") || other.starts_with("vendorcentral") => {
+                Self::Central
+            }
             other if other.ends_with(".amazonaws.com") || other.ends_with(".cloudfront.net") => {
                 Self::Documents
             }
@@ -71,6 +76,8 @@ impl Station {
     fn of_path(path: &str) -> Self {
         if path.starts_with("/auth/") {
             Self::Lwa
+        } else if path.starts_with("/apps/authorize/") {
+            Self::Central
         } else if path.starts_with("/doc/") {
             Self::Documents
         } else {

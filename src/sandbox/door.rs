@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 
 use super::body;
 use super::call::{Call, Station};
+use super::consent;
 use super::control;
 use super::document;
 use super::echo;
@@ -113,6 +114,10 @@ async fn route(world: &World, call: &Call, request: Tracked, entry: &Entry, fate
                 Some(LwaDown::Hang) => std::future::pending().await,
             }
         }
+        Station::Central => {
+            let held = request.read(BODY_KEPT).await;
+            consent::answer(world, call, &held)
+        }
         Station::Documents => document::answer(world, call, request, entry).await,
         Station::Elsewhere => {
             respond::html_error(StatusCode::MISDIRECTED_REQUEST, "421 Misdirected Request")
@@ -124,7 +129,7 @@ fn forced_answer(call: &Call, forced: &Forced) -> Answer {
     let mut answer = match call.station {
         Station::SpApi { .. } => Refusal::of_status(forced.status, &forced.details).into_answer(),
         Station::Lwa => respond::lwa_error(forced.status, "server_error", &forced.details),
-        Station::Documents | Station::Elsewhere => {
+        Station::Documents | Station::Central | Station::Elsewhere => {
             respond::xml_error(forced.status, "InternalError", &forced.details)
         }
     };

@@ -188,7 +188,7 @@ fn check_account(
 const fn region_of(call: &Call) -> Option<Region> {
     match call.station {
         Station::SpApi { region, .. } => region,
-        Station::Lwa | Station::Documents | Station::Elsewhere => None,
+        Station::Lwa | Station::Documents | Station::Central | Station::Elsewhere => None,
     }
 }
 

@@ -16,6 +16,7 @@ mod authority;
 mod body;
 mod call;
 mod clock;
+mod consent;
 mod control;
 mod document;
 mod door;

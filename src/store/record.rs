@@ -80,6 +80,12 @@ impl AppCredentials {
     }
 }
 
+/// The application's id at Amazon, where `apps/ID` has the field `application_id`: no secret, part of a consent link.
+#[must_use]
+pub fn application_id(record: &Record) -> Option<String> {
+    text(record, "application_id")
+}
+
 /// `tenants/ID/grant`: a selling partner's authorization.
 #[derive(Clone, Debug)]
 pub struct Grant {

@@ -27,6 +27,8 @@ use crate::store::record::{AppCredentials, Grant};
 use crate::store::{BoxFuture, Expect, GrantStore, Record, RecordKey};
 use crate::tenant::{AppId, GrantKind, TenantId};
 
+mod redeem;
+
 /// Largest answer of a token endpoint that is read: two tokens of 2048 bytes each, several times over.
 pub const ANSWER_BYTES: usize = 64 << 10;
 

@@ -20,6 +20,7 @@ mod limits;
 mod log;
 mod names;
 mod next_hop;
+mod onboard;
 mod phantom;
 mod policy;
 mod redaction;

@@ -165,7 +165,7 @@ async fn a_new_token_dates_the_authorization_and_the_same_one_does_not() {
     ];
     put_record(&store, RecordKey::Grant(acme()), &before).await;
     for (text, want) in [("Atzr|old", "2026-01-01"), ("Atzr|new", "2026-11-23")] {
-        let said = put_token(&store, &acme(), token(text), "2026-11-23".to_owned())
+        let said = put_token(&store, &acme(), token(text), None, "2026-11-23".to_owned())
             .await
             .unwrap();
         assert!(!said.contains("Atzr"), "{said}");

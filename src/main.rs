@@ -6,14 +6,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use spapi_sidecar::cli::{self, Complaint, Exit};
 
 /// A sidecar egress proxy for Amazon's Selling Partner API: programs stay unmodified and hold no credential.
 #[derive(Parser, Debug)]
 #[command(
     name = "spapi-sidecar",
-    version,
+    version = env!("SPAPI_SIDECAR_VERSION"),
     propagate_version = true,
     after_help = "Example:\n  spapi-sidecar init ./sidecar\n\nExit codes: 0 done, 1 the check failed, 2 usage or configuration."
 )]
@@ -46,6 +46,12 @@ enum Command {
         after_help = "Example:\n  spapi-sidecar tenant put-token acme < refresh-token.txt"
     )]
     Tenant(cli::tenant::TenantCommand),
+    /// Write what a package installs beside the binary: shell completions, manual pages.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  spapi-sidecar generate man /usr/share/man/man1"
+    )]
+    Generate(cli::generate::GenerateCommand),
     Health(cli::health::Args),
     Doctor(cli::doctor::Args),
     Sandbox(cli::sandbox::Args),
@@ -79,6 +85,7 @@ fn run(command: Command) -> Result<Exit, Complaint> {
         Command::App(command) => cli::app::run(&command),
         Command::Authorize(args) => cli::authorize::run(&args),
         Command::Tenant(command) => cli::tenant::run(&command),
+        Command::Generate(command) => cli::generate::run(&command, Arguments::command()),
         Command::Health(args) => cli::health::run(&args),
         Command::Doctor(args) => cli::doctor::run(&args),
         Command::Sandbox(args) => cli::sandbox::run(args),

@@ -16,6 +16,7 @@ pub mod check;
 pub mod demo;
 pub mod doctor;
 pub mod exec;
+pub mod generate;
 pub mod health;
 pub mod init;
 pub mod ledger;

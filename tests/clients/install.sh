@@ -21,6 +21,8 @@ has_java_compiler() { java --list-modules 2>/dev/null | grep -q '^jdk.compiler';
 want curl command -v curl
 want wget command -v wget
 want util-linux command -v unshare
+want iproute2 command -v ip
+want iptables command -v iptables-restore
 want python3 command -v python3
 want python3-venv python3 -c 'import ensurepip, venv'
 want nodejs command -v node

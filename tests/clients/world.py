@@ -23,7 +23,7 @@ PROXY_YAML = """\
 version: 1
 listen:
   proxy: ["127.0.0.1:{proxy_port}"]
-  transparent: ["127.0.0.1:443"]
+  transparent: ["{transparent}"]
   admin: "127.0.0.1:{admin_port}"
   admin_token_file: {home}/admin.token
   drain_timeout: 5s
@@ -102,6 +102,9 @@ def free_port():
 class World:
     """Starts on `with`, stops at its end, whatever happened."""
 
+    # where raw TLS is taken, and who the sidecar is (None: whoever runs this)
+    transparent, user = "127.0.0.1:443", None
+
     def __init__(self, binary, home):
         self.binary, self.home = str(binary), Path(home)
         self.config = self.home / "proxy.yaml"
@@ -136,7 +139,7 @@ class World:
         environment = self.environment | more.pop("environment", {})
         process = subprocess.Popen(
             [self.binary, *arguments], env=environment, cwd=self.home, stdin=subprocess.DEVNULL,
-            start_new_session=True, **(streams | more),
+            start_new_session=True, user=self.user, group=self.user, extra_groups=self.user and [], **(streams | more),
         )
         self.started.append(process)
         return process
@@ -156,13 +159,15 @@ class World:
         key = self.home / "store.key"
         key.touch(mode=0o600)
         key.write_text(secrets.token_hex(32) + "\n")
+        if self.user:
+            os.chown(key, self.user, self.user)
         if not any(host.endswith(DOCUMENT_SUFFIXES) and "*" not in host for host in self.hosts):
             raise RuntimeError(f"the sandbox names no document host: {self.hosts}")
         port = free_port()
         self.proxy = f"http://127.0.0.1:{port}"
         self.config.write_text(
             PROXY_YAML.format(
-                home=self.home, proxy_port=port, admin_port=free_port(),
+                home=self.home, proxy_port=port, transparent=self.transparent, admin_port=free_port(),
                 sandbox_ca=self.sandbox["ca_file"], connect_to=json.dumps(self.sandbox["connect_to"]),
             )
         )
@@ -192,7 +197,8 @@ class World:
     def try_command(self, *words, input=""):
         command = [self.binary, *words, "--config", str(self.config)]
         return subprocess.run(
-            command, input=input, capture_output=True, text=True, env=self.environment, cwd=self.home, timeout=60
+            command, input=input, capture_output=True, text=True, env=self.environment, cwd=self.home, timeout=60,
+            user=self.user, group=self.user, extra_groups=self.user and [],
         )
 
     def command(self, *words, input=""):

@@ -7,7 +7,7 @@
 //! * **Composition**: [`app`] is the one file that knows every room; [`cli`] asks a room and prints the answer.
 //! * **Floor 3, the walk**: [`proxy`] (CONNECT → interception → admit, authorize, credential, inject, send, return)
 //!   and [`admin`] (health, on a listener of its own).
-//! * **Floor 2, doers**: [`token`], [`store`], [`tls`], [`upstream`], [`document`], [`onboard`], [`sandbox`] (the stand-in for Amazon).
+//! * **Floor 2, doers**: [`token`], [`store`], [`tls`], [`upstream`], [`document`], [`onboard`], [`confine`], [`sandbox`] (the stand-in for Amazon).
 //! * **Floor 1, deciding and seeing**: [`policy`], [`telemetry`], [`task`].
 //! * **Floor 0, words**: [`catalog`], [`name`], [`address`], [`tenant`], [`secret`], [`phantom`], [`outcome`], [`redact`], [`config`].
 //!
@@ -27,6 +27,7 @@ pub mod app;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod confine;
 pub mod document;
 pub mod name;
 pub mod onboard;

@@ -18,14 +18,14 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["policy", "telemetry", "task"],
     &[
-        "token", "store", "tls", "upstream", "document", "onboard", "sandbox",
+        "token", "store", "tls", "upstream", "document", "onboard", "confine", "sandbox",
     ],
     &["proxy", "admin"],
     &["app", "cli"],
 ];
 
 /// Rooms on one floor that know each other all the same, and why.
-const NEIGHBOURS: [(&str, &str, &str); 9] = [
+const NEIGHBOURS: &[(&str, &str, &str)] = &[
     (
         "config",
         "catalog",
@@ -58,7 +58,7 @@ const NEIGHBOURS: [(&str, &str, &str); 9] = [
 ];
 
 /// A crate or a name, the places that may use it (a folder ends with `/`), and why it is theirs.
-const ONE_ROOM: [(&str, &[&str], &str); 26] = [
+const ONE_ROOM: &[(&str, &[&str], &str)] = &[
     ("vaultrs", &["store/vault/"], "Vault's client"),
     ("rustify", &["store/vault/"], "Vault's client"),
     ("granit_parser", &["config/tree/"], "YAML"),
@@ -86,7 +86,16 @@ const ONE_ROOM: [(&str, &[&str], &str); 26] = [
         "Vault's transport, questions to a running sidecar, and the demo's played program",
     ),
     ("clap", &["cli/", "main.rs"], "commands"),
-    ("rustix", &["cli/"], "terminals, limits and signals"),
+    (
+        "rustix",
+        &["cli/", "confine.rs"],
+        "terminals, limits and signals; privileges",
+    ),
+    (
+        "landlock",
+        &["confine.rs"],
+        "what the process may read and write",
+    ),
     ("secrecy", &["secret.rs"], "secret types"),
     (
         "subtle",
@@ -446,7 +455,7 @@ fn outside_their_room(sources: &[Source]) -> Vec<String> {
                 source.path
             ));
         }
-        for place in places {
+        for place in *places {
             let used = sources
                 .iter()
                 .any(|source| source.is_in(&[place]) && source.names(name));

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Complaint, ConfigArg, Exit, environment, load};
 use crate::app::App;
 use crate::config::Config;
+use crate::confine;
 use crate::telemetry::{self, Sink};
 
 /// Run the sidecar until SIGTERM or SIGINT, then finish what is in flight.
@@ -21,6 +22,9 @@ use crate::telemetry::{self, Sink};
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
+    /// Keep every right that the process was started with: to find out whether confinement is in the way.
+    #[arg(long)]
+    no_confine: bool,
 }
 
 /// Runs the command.
@@ -30,13 +34,39 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit, Complaint> {
     let config = load(&args.config.config)?;
     no_core_dumps();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // before any thread: each hands its confinement on to those that it starts
+    let confined = (!args.no_confine).then(|| {
+        let roots = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+        let roots: Vec<String> = roots.into_iter().filter_map(environment).collect();
+        confine::confine(&args.config.config, &config, &roots)
+    });
     let sink = Sink::new(std::io::stdout());
     telemetry::start(&config.telemetry, environment("RUST_LOG").as_deref(), &sink);
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    say_how_confined(confined.as_ref());
     let ended =
         control_runtime(1)?.block_on(serve(&args.config.config, config, sink.clone(), cores));
     sink.flush();
     ended
+}
+
+fn say_how_confined(report: Option<&confine::Report>) {
+    let Some(report) = report else {
+        tracing::warn!("--no-confine: the process keeps every right that it was started with");
+        return;
+    };
+    if let Err(error) = &report.capabilities {
+        tracing::warn!(%error, "capabilities could not be dropped");
+    }
+    for path in &report.missing {
+        tracing::warn!(path = %path.display(), "this folder of the configuration was not there at the start, and is out of reach until a restart");
+    }
+    if report.root {
+        tracing::warn!(
+            "running as root: give the sidecar a user of its own; a resolv.conf that is replaced while it runs is not seen"
+        );
+    }
+    tracing::info!(file_rules = report.files, "confined");
 }
 
 async fn serve(path: &Path, config: Config, sink: Sink, cores: usize) -> Result<Exit, Complaint> {

@@ -9,7 +9,9 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+mod handed_out;
 pub mod nearest;
+pub mod report;
 mod row;
 pub mod tree;
 

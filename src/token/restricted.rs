@@ -1,26 +1,30 @@
 //! Restricted data tokens.
 //!
-//! Job: ask the Tokens API for an RDT that covers one resource, with the tenant's access token.
+//! Job: ask the Tokens API for an RDT that covers one resource or several, with the tenant's access token.
 //! Invariants: an RDT is keyed by tenant, host, method, path and data elements; the access token that asks for it is no part
-//! of the key; the answer is read strictly, flat or inside `payload`.
+//! of the key; every call has a place in the quota of the Tokens API; the answer is read strictly, flat or inside `payload`.
 //! Failure mode: [`Cause::AccessRefused`] when the Tokens API says that the access token was the problem,
-//! [`Cause::RestrictedRefused`] when the application may not have the data.
+//! [`Cause::RestrictedRefused`] when the application may not have the data, [`Cause::RestrictedThrottled`] when the quota is
+//! used up.
 //! Source: Tokens API 2021-03-01 `createRestrictedDataToken`; SP-API facts, section 5.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::json;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::cache::{Fetch, Subject, next_generation};
 use super::exchange::{Answer, Post, Transport};
-use super::judge;
+use super::judge::{self, Meaning};
 use super::lifetime::Life;
 use super::{Cause, Issued, Standing};
-use crate::config::{self, InjectHeader};
+use crate::config::{self, InjectHeader, Tenant};
 use crate::name::Authority;
 use crate::outcome::Denial;
 use crate::secret::AccessToken;
@@ -34,12 +38,14 @@ pub const TOKENS_PATH: &str = "/tokens/2021-03-01/restrictedDataToken";
 #[derive(Clone)]
 pub struct Resource {
     /// Whose.
-    pub tenant: TenantId,
+    pub tenant: Arc<Tenant>,
     /// At which host.
     pub host: Authority,
     /// Method of the restricted operation.
     pub method: http::Method,
-    /// Its path: the template for a generic RDT, the concrete path for a specific one.
+    /// Its path template.
+    pub template: Arc<str>,
+    /// The path to ask for: the template for a generic RDT, the concrete path for a specific one.
     pub path: Arc<str>,
     /// `dataElements`.
     pub data_elements: Arc<[String]>,
@@ -48,7 +54,7 @@ pub struct Resource {
 
 impl Subject for Resource {
     fn tenant(&self) -> &TenantId {
-        &self.tenant
+        &self.tenant.id
     }
 
     fn app(&self) -> Option<&AppId> {
@@ -61,22 +67,42 @@ impl Subject for Resource {
 }
 
 impl Resource {
-    /// Names a resource.
+    /// Every path of a template.
     #[must_use]
-    pub const fn new(
-        tenant: TenantId,
+    pub fn generic(
+        tenant: Arc<Tenant>,
         host: Authority,
         method: http::Method,
-        path: Arc<str>,
+        template: Arc<str>,
         data_elements: Arc<[String]>,
     ) -> Self {
         Self {
             tenant,
             host,
             method,
-            path,
+            path: Arc::clone(&template),
+            template,
             data_elements,
             access: None,
+        }
+    }
+
+    /// One concrete path of the template.
+    #[must_use]
+    pub fn at(self, path: &str) -> Self {
+        Self {
+            path: path.into(),
+            ..self
+        }
+    }
+
+    /// What the resource is one of: every path of its template, without the access token.
+    #[must_use]
+    pub fn class(&self) -> Self {
+        Self {
+            path: Arc::clone(&self.template),
+            access: None,
+            ..self.clone()
         }
     }
 
@@ -91,7 +117,7 @@ impl Resource {
 
     fn identity(&self) -> (&TenantId, &Authority, &http::Method, &str, &[String]) {
         (
-            &self.tenant,
+            &self.tenant.id,
             &self.host,
             &self.method,
             &self.path,
@@ -117,7 +143,34 @@ impl Hash for Resource {
 impl std::fmt::Debug for Resource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // the path may be concrete, and then holds an order id
-        write!(f, "{}/rdt", self.tenant)
+        write!(f, "{}/rdt", self.tenant.id)
+    }
+}
+
+/// The quota of createRestrictedDataToken, which every call of it needs a place in: one a second, ten at once.
+pub trait Quota: Send + Sync + std::fmt::Debug {
+    /// Waits for a place.
+    ///
+    /// # Errors
+    /// How long until there may be one, where that is too long.
+    fn place<'a>(&'a self, tenant: &'a Tenant) -> BoxFuture<'a, Result<(), Duration>>;
+
+    /// Amazon says that the quota is used up.
+    fn is_used_up(&self, tenant: &Tenant);
+}
+
+/// Why there is no RDT.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// The cause.
+    pub(super) cause: Cause,
+    /// Whether it concerns every resource that was asked for, and not perhaps one among them.
+    pub(super) all: bool,
+}
+
+impl Refused {
+    const fn all(cause: Cause) -> Self {
+        Self { cause, all: true }
     }
 }
 
@@ -127,6 +180,7 @@ pub struct Restricted {
     lwa: config::Lwa,
     inject: Vec<InjectHeader>,
     transport: Arc<dyn Transport>,
+    quota: Option<Arc<dyn Quota>>,
 }
 
 impl Restricted {
@@ -137,11 +191,36 @@ impl Restricted {
             lwa,
             inject,
             transport,
+            quota: None,
         }
     }
 
-    async fn ask(&self, resource: &Resource) -> Result<Issued, Cause> {
-        let access = resource.access.as_ref().ok_or(Cause::Interrupted)?;
+    /// The same, kept to a quota.
+    #[must_use]
+    pub fn within(self, quota: Arc<dyn Quota>) -> Self {
+        Self {
+            quota: Some(quota),
+            ..self
+        }
+    }
+
+    /// Waits for leave to ask.
+    pub(super) async fn place(&self, tenant: &Tenant) -> Result<(), Cause> {
+        let Some(quota) = &self.quota else {
+            return Ok(());
+        };
+        let placed = quota.place(tenant).await;
+        placed.map_err(|_too_long| Cause::RestrictedThrottled)
+    }
+
+    /// Asks for one RDT that covers these resources, which are one tenant's at one host, with the access token of the last.
+    pub(super) async fn ask(&self, resources: &[Resource]) -> Result<Issued, Refused> {
+        let Some((last, access)) = resources
+            .last()
+            .and_then(|last| Some((last, last.access.as_ref()?)))
+        else {
+            return Err(Refused::all(Cause::Interrupted));
+        };
         let fields = self
             .inject
             .iter()
@@ -156,18 +235,18 @@ impl Restricted {
             })
             .collect();
         let post = Post {
-            to: &resource.host,
+            to: &last.host,
             target: TOKENS_PATH,
             content_type: "application/json",
             fields,
-            body: body(resource),
+            body: body(resources),
         };
         let asked = Instant::now();
-        let answer = self
-            .transport
-            .post(post)
-            .await
-            .map_err(Cause::Unreachable)?;
+        let answer = self.transport.post(post).await;
+        let answer = answer.map_err(|error| Refused::all(Cause::Unreachable(error)))?;
+        if let (429, Some(quota)) = (answer.status, &self.quota) {
+            quota.is_used_up(&last.tenant);
+        }
         let (token, expires_in) = read(&answer)?;
         let life = Life::parse(
             asked,
@@ -176,7 +255,7 @@ impl Restricted {
             self.lwa.clock_skew,
             rand::random(),
         )
-        .map_err(|_absurd| Cause::Nonsense("an RDT whose expiresIn is not believable"))?;
+        .map_err(|_absurd| nonsense("an RDT whose expiresIn is not believable"))?;
         Ok(Issued {
             token,
             generation: next_generation(),
@@ -193,25 +272,41 @@ impl Fetch<Resource> for Restricted {
         key: &'a Resource,
         _forced: bool,
     ) -> BoxFuture<'a, Result<Issued, Cause>> {
-        Box::pin(self.ask(key))
+        Box::pin(async move {
+            self.place(&key.tenant).await?;
+            let issued = self.ask(std::slice::from_ref(key)).await;
+            issued.map_err(|refused| refused.cause)
+        })
     }
 }
 
-fn body(resource: &Resource) -> Bytes {
-    let mut wanted =
-        serde_json::json!({ "method": resource.method.as_str(), "path": &*resource.path });
-    if let (false, Some(object)) = (resource.data_elements.is_empty(), wanted.as_object_mut()) {
-        object.insert(
-            "dataElements".to_owned(),
-            resource.data_elements.iter().cloned().collect(),
-        );
+/// The request: each path once, with all the elements that anybody asks for it.
+fn body(resources: &[Resource]) -> Bytes {
+    let mut wanted: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    for resource in resources {
+        let elements = wanted
+            .entry((&resource.path, resource.method.as_str()))
+            .or_default();
+        elements.extend(resource.data_elements.iter().map(String::as_str));
     }
-    serde_json::json!({ "restrictedResources": [wanted] })
-        .to_string()
-        .into()
+    let wanted: Vec<_> = wanted
+        .into_iter()
+        .map(|((path, method), elements)| {
+            if elements.is_empty() {
+                json!({ "method": method, "path": path })
+            } else {
+                json!({ "method": method, "path": path, "dataElements": elements })
+            }
+        })
+        .collect();
+    json!({ "restrictedResources": wanted }).to_string().into()
 }
 
-fn read(answer: &Answer) -> Result<(AccessToken, u64), Cause> {
+const fn nonsense(what: &'static str) -> Refused {
+    Refused::all(Cause::Nonsense(what))
+}
+
+fn read(answer: &Answer) -> Result<(AccessToken, u64), Refused> {
     #[derive(Deserialize)]
     struct Flat {
         #[serde(rename = "restrictedDataToken")]
@@ -223,103 +318,57 @@ fn read(answer: &Answer) -> Result<(AccessToken, u64), Cause> {
     struct Wrapped {
         payload: Flat,
     }
-    match answer.status {
-        200 => {}
-        401 => return Err(Cause::AccessRefused),
-        403 => {
-            return Err(match judge::forbidden(&answer.body) {
-                Denial::Unauthenticated | Denial::TokenExpired | Denial::TokenInvalid => {
-                    Cause::AccessRefused
-                }
-                // a missing role, a lapsed account: no other access token helps
-                Denial::SecretLapsed
-                | Denial::Role
-                | Denial::Forbidden
-                | Denial::Region
-                | Denial::DataElements
-                | Denial::Throttled => Cause::RestrictedRefused(403),
-            });
-        }
-        429 => return Err(Cause::Refused("throttled")),
-        400..=499 => return Err(Cause::RestrictedRefused(answer.status)),
-        500..=599 => {
-            return Err(Cause::Unreachable(format!(
-                "the Tokens API answered {}",
-                answer.status
-            )));
-        }
-        _ => {
-            return Err(Cause::Nonsense(
-                "an answer of the Tokens API with an unexpected status",
-            ));
-        }
+    if answer.status != 200 {
+        return Err(refused(answer));
     }
     let flat = serde_json::from_slice::<Flat>(&answer.body)
         .or_else(|_not_flat| {
             serde_json::from_slice::<Wrapped>(&answer.body).map(|wrapped| wrapped.payload)
         })
-        .map_err(|_quotes_the_body| {
-            Cause::Nonsense("an answer of the Tokens API that is not a token")
-        })?;
+        .map_err(|_quotes_the_body| nonsense("an answer of the Tokens API that is not a token"))?;
     let token = AccessToken::new(&flat.token)
-        .map_err(|_bad| Cause::Nonsense("an RDT that no header can carry"))?;
+        .map_err(|_bad| nonsense("an RDT that no header can carry"))?;
     Ok((token, flat.expires_in))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_shapes_of_an_answer_are_read() {
-        for body in [
-            r#"{"restrictedDataToken":"Atz.sprdt|x","expiresIn":3600}"#,
-            r#"{"payload":{"restrictedDataToken":"Atz.sprdt|x","expiresIn":3600}}"#,
-        ] {
-            let (token, life) = read(&Answer {
-                status: 200,
-                body: Bytes::from_static(body.as_bytes()),
-            })
-            .unwrap();
-            assert_eq!((token.expose(), life), ("Atz.sprdt|x", 3600));
-        }
-    }
-
-    #[test]
-    fn a_403_blames_the_access_token_only_where_it_says_so() {
-        for (details, want) in [
-            (
-                "The access token you provided has expired.",
-                "rdt_access_refused",
-            ),
-            ("", "rdt_refused"),
-        ] {
-            let body = serde_json::json!({"errors": [{"code": "Unauthorized", "message": "Access to requested resource is denied.", "details": details}]});
-            let refused = read(&Answer {
-                status: 403,
-                body: body.to_string().into(),
-            });
-            assert_eq!(refused.map(drop).unwrap_err().as_str(), want, "{details}");
-        }
-    }
-
-    #[test]
-    fn the_body_names_one_resource_and_its_elements_only_where_there_are_some() {
-        let resource = |elements: &[&str]| {
-            let elements: Vec<String> =
-                elements.iter().map(|&element| element.to_owned()).collect();
-            Resource::new(
-                TenantId::parse("acme").unwrap(),
-                Authority::parse("a.example:443").unwrap(),
-                http::Method::GET,
-                "/orders/v0/orders/{orderId}".into(),
-                elements.into(),
-            )
-        };
-        assert_eq!(&body(&resource(&["buyerInfo"]))[..], br#"{"restrictedResources":[{"dataElements":["buyerInfo"],"method":"GET","path":"/orders/v0/orders/{orderId}"}]}"#);
-        assert_eq!(
-            &body(&resource(&[]))[..],
-            br#"{"restrictedResources":[{"method":"GET","path":"/orders/v0/orders/{orderId}"}]}"#
-        );
+/// What an answer without an RDT means.
+fn refused(answer: &Answer) -> Refused {
+    let cause = match answer.status {
+        429 => Cause::RestrictedThrottled,
+        401 | 403 if blames_the_access_token(answer) => Cause::AccessRefused,
+        // a missing role, a lapsed account, data that the application may not have: no other access token helps
+        400..=499 => Cause::RestrictedRefused(answer.status),
+        500..=599 => Cause::Unreachable(format!("the Tokens API answered {}", answer.status)),
+        _ => Cause::Nonsense("an answer of the Tokens API with an unexpected status"),
+    };
+    // any other 400 may be about one path among several
+    let about_one =
+        answer.status == 400 && meaning(answer) != Meaning::Denied(Denial::DataElements);
+    Refused {
+        cause,
+        all: !about_one,
     }
 }
+
+fn meaning(answer: &Answer) -> Meaning {
+    let call = judge::Call {
+        method: &http::Method::POST,
+        path: TOKENS_PATH,
+        token_kind: "access",
+        throttled_lately: false,
+    };
+    judge::judge(answer.status, None, &answer.body, &call)
+}
+
+fn blames_the_access_token(answer: &Answer) -> bool {
+    [
+        Denial::Unauthenticated,
+        Denial::TokenExpired,
+        Denial::TokenInvalid,
+    ]
+    .map(Meaning::Denied)
+    .contains(&meaning(answer))
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,9 @@ use tokio::task::JoinSet;
 use crate::support::peer::trouble;
 use crate::support::sidecar::{NA, Setup, TestSidecar, refusal};
 
+mod report;
+mod shared;
+
 fn address(n: usize) -> String {
     format!("https://{NA}/orders/v0/orders/123-{n:07}/address")
 }

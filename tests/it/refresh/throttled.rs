@@ -15,14 +15,14 @@ fn url() -> String {
 
 fn with(throttle: &str) -> Setup {
     Setup {
-        sections: format!("throttle: {throttle}"),
+        throttle: throttle.to_owned(),
         ..Setup::default()
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_throttled_call_is_repeated_until_it_is_let_through() {
-    let sidecar = TestSidecar::start().await;
+    let sidecar = TestSidecar::with(with("{ mode: pace }")).await;
     trouble(&sidecar, json!({"status": 429, "times": 2}));
     let response = sidecar.client().get(url()).send().await.unwrap();
     assert_eq!(response.status(), 200);
@@ -45,7 +45,7 @@ async fn a_burst_over_the_rate_is_spread_out_and_all_of_it_succeeds() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retry_after_is_the_shortest_pause() {
-    let sidecar = TestSidecar::start().await;
+    let sidecar = TestSidecar::with(with("{ mode: pace }")).await;
     trouble(
         &sidecar,
         json!({"status": 429, "times": 1, "retry_after": 2}),
@@ -93,7 +93,7 @@ async fn after_max_attempts_the_429_goes_through() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_throttled_upload_that_was_kept_is_sent_whole_again() {
-    let sidecar = TestSidecar::start().await;
+    let sidecar = TestSidecar::with(with("{ mode: pace }")).await;
     trouble(
         &sidecar,
         json!({"status": 429, "times": 1, "path_prefix": "/_sandbox/sink"}),

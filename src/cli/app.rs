@@ -9,6 +9,12 @@ use crate::tenant::AppId;
 use super::prompt::SecretLines;
 use super::{Complaint, ConfigArg, Exit, store};
 
+mod next;
+mod rotate;
+
+pub use next::PutNextArgs;
+pub use rotate::RotateArgs;
+
 /// What can be done with an app.
 #[derive(clap::Subcommand, Clone, Debug)]
 pub enum AppCommand {
@@ -18,6 +24,21 @@ pub enum AppCommand {
     /// replace what is there; a `client_secret_next` is dropped. They are never taken from arguments.
     #[command(after_help = "Example:\n  spapi-sidecar app put erp < credentials.txt")]
     Put(PutArgs),
+    /// Have Amazon issue a new client secret (`rotateApplicationClientSecret`).
+    ///
+    /// The new secret comes to the SQS queue that is registered for the app in the developer console, never in the answer.
+    /// The old one works for seven more days: `app put-next` puts the new one beside it, and no call fails in between.
+    #[command(after_help = "Example:\n  spapi-sidecar app rotate erp")]
+    Rotate(RotateArgs),
+    /// Put the client secret that a rotation has issued beside the one in use.
+    ///
+    /// It is asked for at the prompt, or read from standard input or a file: the secret alone, or Amazon's message
+    /// (`APPLICATION_OAUTH_CLIENT_NEW_SECRET`) as the queue gave it. Sidecars go on with the old secret until Amazon refuses it,
+    /// then take this one and put it in its place.
+    #[command(
+        after_help = "Example:\n  aws sqs receive-message --queue-url \"$QUEUE\" | spapi-sidecar app put-next erp"
+    )]
+    PutNext(PutNextArgs),
 }
 
 /// `app put ID`.
@@ -36,7 +57,14 @@ pub struct PutArgs {
 /// # Errors
 /// An unknown app, an empty secret, or an unusable configuration.
 pub fn run(command: &AppCommand) -> Result<Exit, Complaint> {
-    let AppCommand::Put(args) = command;
+    match command {
+        AppCommand::Put(args) => put_both(args),
+        AppCommand::Rotate(args) => rotate::rotate(args),
+        AppCommand::PutNext(args) => next::put_next(args),
+    }
+}
+
+fn put_both(args: &PutArgs) -> Result<Exit, Complaint> {
     let config = super::load(&args.config.config)?;
     let app = known_app(&config, &args.id)?;
     let store = store::open(&config)?;

@@ -15,6 +15,9 @@ use super::Complaint;
 /// Longest line that is read; refresh tokens have fewer than 1000 characters.
 const LONGEST_LINE: u64 = 16 * 1024;
 
+/// Most that is read of what is piped in: a queue's message has at most 256 KiB.
+const LONGEST_PIPE: usize = 512 * 1024;
+
 /// Lines that hold a secret each.
 pub(super) struct SecretLines<R> {
     input: R,
@@ -58,6 +61,22 @@ impl<R: BufRead> SecretLines<R> {
             )));
         }
         Ok(Zeroizing::new(text.to_owned()))
+    }
+}
+
+impl<R: BufRead> SecretLines<R> {
+    /// All that is piped in; one line of a terminal.
+    pub(super) fn whole(&mut self, what: &str) -> Result<Zeroizing<String>, Complaint> {
+        if self.is_terminal {
+            return self.next(what);
+        }
+        let mut text = Zeroizing::new(String::with_capacity(LONGEST_PIPE));
+        self.input
+            .by_ref()
+            .take(LONGEST_PIPE as u64)
+            .read_to_string(&mut text)
+            .map_err(|error| Complaint::while_doing(&format!("reading the {what}"), error))?;
+        Ok(text)
     }
 }
 

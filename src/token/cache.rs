@@ -1,17 +1,18 @@
 //! Tokens in memory, and one exchange for all who wait.
 //!
 //! Job: answer from memory; renew while a token is due; let every caller of a miss wait for the same exchange.
-//! Invariants: a hit takes no task and no lock beyond moka's; the exchange is a task of its own, so a caller that goes away
+//! Invariants: a hit takes no task and waits for nobody; the exchange is a task of its own, so a caller that goes away
 //! ends nothing (moka's own coalescing runs inside the first caller, and is not used for that reason); the deadline is in the
-//! value and judged by [`super::lifetime`], moka bounds memory alone.
-//! Failure mode: after a failure the next attempt waits, twice as long each time, at most [`LONGEST_PAUSE`], with jitter;
-//! callers in between get the failure at once. A token inside its life is served whatever happens.
+//! value and judged by [`super::lifetime`], moka bounds memory alone; what is dropped here (replaced, refused, forgotten) is
+//! dropped at once, not when moka gets round to it, so that its bytes are zeroized as soon as no request carries them.
+//! Failure mode: after a failure the next attempt waits, see [`super::desk`]; callers in between get the failure at once. A
+//! token inside its life is served whatever happens.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -20,6 +21,7 @@ use moka::sync::Cache;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::desk::{Course, Departure, Desks, FIRST_PAUSE, Landing, Refused};
 use super::lifetime::State;
 use super::{Cause, Issued, TokenFailure};
 use crate::store::BoxFuture;
@@ -33,19 +35,8 @@ const MOST_TOKENS: u64 = 40_000;
 /// A token that nobody has used for this long is dropped; it would have expired anyway.
 const IDLE: Duration = Duration::from_hours(2);
 
-/// Pause after the first failure.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// Longest pause between two attempts while they fail.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// A replacement that is refused within this time, without ever having been taken, shows that exchanges do not help: an
-/// incident, not an expiry.
-const BREAKER: Duration = Duration::from_secs(60);
-
-/// Most replacements in a row, each refused within [`BREAKER`] of its issue although it had been taken: an origin that
-/// refuses now and then leads to no storm either.
-const MOST_REPLACEMENTS: u32 = 10;
+/// How often a demand for a new token waits for an exchange that somebody else began. After that it takes what there is.
+const MOST_WAITS: u32 = 3;
 
 /// Whose token a key stands for, for those who hear of exchanges.
 pub trait Subject {
@@ -61,45 +52,120 @@ pub trait Subject {
 
 /// Gets a new token for a key.
 pub trait Fetch<K>: Send + Sync + fmt::Debug {
-    /// One exchange. `forced` says that it replaces a token that Amazon refused.
+    /// One exchange. `forced` says that it replaces a token that is not at its end.
     fn fetch<'a>(&'a self, key: &'a K, forced: bool) -> BoxFuture<'a, Result<Issued, Cause>>;
+
+    /// Hears, before the fetch that replaces it, of a token that must not be handed out again: this one, or, with `None`,
+    /// whatever the fetch finds elsewhere.
+    fn replace(&self, _key: &K, _refused: Option<&Issued>) {}
+
+    /// Forgets what it knows of a tenant.
+    fn forget(&self, _tenant: &TenantId) {}
 }
 
 type Flight = Shared<BoxFuture<'static, Result<Issued, TokenFailure>>>;
 
+/// What a demand for a new token meets.
+enum Demand {
+    /// An exchange that began before.
+    UnderWay(Flight),
+    /// Its own.
+    Begun(Result<Flight, TokenFailure>),
+}
+
+/// A place for one token. Emptying it drops the token for everybody who looks from then on.
+#[derive(Default)]
+struct Slot(RwLock<Option<Issued>>);
+
+impl Slot {
+    fn holding(issued: Issued) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(Some(issued))))
+    }
+
+    fn look(&self) -> Option<Issued> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn empty(&self) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+}
+
+/// Where callers find tokens.
+struct Shelf<K>(Cache<K, Arc<Slot>>);
+
+// not derived: a derive would ask `K` to be clonable
+impl<K> Clone for Shelf<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K: Eq + Hash + Send + Sync + 'static> Shelf<K> {
+    fn new() -> Self {
+        Self(
+            Cache::builder()
+                .max_capacity(MOST_TOKENS)
+                .time_to_idle(IDLE)
+                .build(),
+        )
+    }
+
+    fn look(&self, key: &K) -> Option<Issued> {
+        self.0.get(key)?.look()
+    }
+
+    fn put(&self, key: K, issued: Issued) {
+        let before = self.0.get(&key);
+        self.0.insert(key, Slot::holding(issued));
+        if let Some(before) = before {
+            before.empty();
+        }
+    }
+
+    fn drop_one(&self, key: &K) {
+        if let Some(slot) = self.0.remove(key) {
+            slot.empty();
+        }
+    }
+
+    fn drop_all(&self, which: impl Fn(&K) -> bool) {
+        for (key, slot) in &self.0 {
+            if which(&key) {
+                slot.empty();
+                self.0.invalidate(&*key);
+            }
+        }
+    }
+}
+
+type Board<K> = Arc<Mutex<Desks<K, Flight>>>;
+
 /// Tokens by key.
 pub struct TokenCache<K> {
     name: &'static str,
-    tokens: Cache<K, Issued>,
+    tokens: Shelf<K>,
     fetch: Arc<dyn Fetch<K>>,
-    desk: Arc<Mutex<HashMap<K, Desk>>>,
+    desks: Board<K>,
     tasks: Tasks,
     events: Events,
-}
-
-/// What is known of a key besides its token: the exchange under way, and how the last ones went.
-#[derive(Default)]
-struct Desk {
-    flight: Option<Flight>,
-    failures: u32,
-    failure: Option<(TokenFailure, Instant)>,
-    /// What the next token will stand for, see [`super::Standing`].
-    replaces: u32,
 }
 
 impl<K: Subject + Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenCache<K> {
     /// `name` is the name of the tasks that exchange.
     #[must_use]
     pub fn new(name: &'static str, fetch: Arc<dyn Fetch<K>>, tasks: Tasks, events: Events) -> Self {
-        let tokens = Cache::builder()
-            .max_capacity(MOST_TOKENS)
-            .time_to_idle(IDLE)
-            .build();
         Self {
             name,
-            tokens,
+            tokens: Shelf::new(),
             fetch,
-            desk: Arc::default(),
+            desks: Arc::default(),
             tasks,
             events,
         }
@@ -109,7 +175,7 @@ impl<K: Subject + Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenC
     #[must_use]
     pub fn peek(&self, key: &K) -> Option<Issued> {
         self.tokens
-            .get(key)
+            .look(key)
             .filter(|issued| issued.life.state(Instant::now()) != State::Expired)
     }
 
@@ -117,8 +183,21 @@ impl<K: Subject + Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenC
     #[must_use]
     pub fn fresh(&self, key: &K) -> Option<Issued> {
         self.tokens
-            .get(key)
+            .look(key)
             .filter(|issued| issued.life.state(Instant::now()) == State::Fresh)
+    }
+
+    /// Whose tokens are in memory, of which kind, and how long each may still be used.
+    pub fn lives(&self) -> Vec<(TenantId, &'static str, Duration)> {
+        let now = Instant::now();
+        self.tokens
+            .0
+            .iter()
+            .filter_map(|(key, slot)| {
+                let left = slot.look()?.life.end.saturating_duration_since(now);
+                Some((key.tenant().clone(), key.kind(), left))
+            })
+            .collect()
     }
 
     /// A token that may be used now.
@@ -126,125 +205,148 @@ impl<K: Subject + Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static> TokenC
     /// # Errors
     /// When memory holds none and the exchange fails, or failed a moment ago.
     pub async fn usable(&self, key: &K) -> Result<Issued, TokenFailure> {
-        if let Some(issued) = self.tokens.get(key) {
+        if let Some(issued) = self.tokens.look(key) {
             match issued.life.state(Instant::now()) {
                 State::Fresh => return Ok(issued),
                 State::Due => {
                     // renewed behind the caller's back; the outcome is this token's successor or a remembered failure
-                    drop(self.flight(key));
+                    drop(self.flight(key, &mut self.board()));
                     return Ok(issued);
                 }
                 State::Expired => {}
             }
         }
-        match self.flight(key) {
+        let flight = self.flight(key, &mut self.board());
+        match flight {
             Ok(flight) => flight.await,
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// A new token, whatever is in memory: one exchange that begins after this call. The old token is served until then, and
+    /// after a failure too.
+    ///
+    /// # Errors
+    /// When that exchange fails.
+    pub async fn renew(&self, key: &K) -> Result<Issued, TokenFailure> {
+        for _ in 0..MOST_WAITS {
+            match self.demand(key) {
+                Demand::Begun(flight) => return flight?.await,
+                // how it ends does not matter: it began before
+                Demand::UnderWay(flight) => drop(flight.await),
+            }
+        }
+        self.usable(key).await
+    }
+
+    /// Begins a flight on demand, unless one is under way.
+    fn demand(&self, key: &K) -> Demand {
+        let mut desks = self.board();
+        match desks.demand(key) {
+            Some(under_way) => Demand::UnderWay(under_way),
+            None => {
+                self.fetch.replace(key, None);
+                Demand::Begun(self.flight(key, &mut desks))
+            }
         }
     }
 
     /// Drops the token of this generation; says whether a new exchange makes sense.
     pub fn refuse(&self, key: &K, generation: u64) -> bool {
         // tokens land under the same lock, so that what is dropped is what was looked at
-        let mut desks = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = self.tokens.get(key);
+        let mut desks = self.board();
+        let held = self.tokens.look(key);
         let Some(held) = held.filter(|held| held.generation == generation) else {
             return true;
         };
-        let replaces = if held.issued.elapsed() < BREAKER {
-            held.standing.replaces
-        } else {
-            0
+        let refused = Refused {
+            age: held.issued.elapsed(),
+            was_accepted: held.standing.was_accepted(),
+            replaces: held.standing.replaces,
         };
-        let helped = held.standing.was_accepted() && replaces < MOST_REPLACEMENTS;
-        if replaces > 0 && !helped {
-            return false;
+        let helps = desks.refuse(key, refused);
+        if helps {
+            self.fetch.replace(key, Some(&held));
+            self.tokens.drop_one(key);
         }
-        desks.entry(key.clone()).or_default().replaces = replaces + 1;
-        self.tokens.invalidate(key);
-        true
+        helps
     }
 
     /// Forgets that the last attempt failed.
     pub fn forget_failure(&self, key: &K) {
-        if let Some(desk) = self
-            .desk
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_mut(key)
-        {
-            desk.failure = None;
-        }
+        self.board().forget_failure(key);
+    }
+
+    /// Drops every token of a tenant, and what is known of it. An exchange that is under way ends for nothing: whoever waits
+    /// for it is told that it was interrupted, and its token is kept nowhere.
+    pub fn forget(&self, tenant: &TenantId) {
+        let mut desks = self.board();
+        desks.forget(|key| key.tenant() == tenant);
+        self.tokens.drop_all(|key| key.tenant() == tenant);
+        self.fetch.forget(tenant);
+    }
+
+    /// The keys of a tenant's tokens in memory.
+    #[must_use]
+    pub fn keys_of(&self, tenant: &TenantId) -> HashSet<K> {
+        let keys = self.tokens.0.iter().map(|(key, _)| K::clone(&key));
+        keys.filter(|key| key.tenant() == tenant).collect()
+    }
+
+    fn board(&self) -> MutexGuard<'_, Desks<K, Flight>> {
+        // a panic elsewhere leaves desks that are still desks
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The exchange under way, or a new one, or the failure that is too recent to try again.
-    fn flight(&self, key: &K) -> Result<Flight, TokenFailure> {
-        let mut desks = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = desks.get(key).and_then(|desk| desk.flight.clone()) {
-            return Ok(flight);
-        }
-        if let Some(issued) = self.fresh(key) {
-            // it landed after the caller had looked
-            let landed: BoxFuture<'static, _> = Box::pin(std::future::ready(Ok(issued)));
-            return Ok(landed.shared());
-        }
-        let desk = desks.entry(key.clone()).or_default();
-        if let Some((failure, until)) = &desk.failure {
-            let now = Instant::now();
-            if now < *until {
-                return Err(TokenFailure {
-                    cause: failure.cause.clone(),
-                    retry_in: *until - now,
-                });
+    fn flight(&self, key: &K, desks: &mut Desks<K, Flight>) -> Result<Flight, TokenFailure> {
+        let course = desks.ask(
+            key,
+            Instant::now(),
+            || self.fresh(key),
+            |departure| self.depart(key.clone(), departure),
+        )?;
+        Ok(match course {
+            Course::Wait(flight) => flight,
+            Course::Landed(issued) => {
+                let landed: BoxFuture<'static, _> = Box::pin(std::future::ready(Ok(issued)));
+                landed.shared()
             }
-        }
-        let flight = self.depart(key.clone(), std::mem::take(&mut desk.replaces));
-        desk.flight = Some(flight.clone());
-        Ok(flight)
+        })
     }
 
     /// Starts an exchange as a task of its own.
-    fn depart(&self, key: K, replaces: u32) -> Flight {
+    fn depart(&self, key: K, departure: Departure) -> Flight {
         let (done, landed) = oneshot::channel();
-        let (fetch, tokens, desks) = (
-            Arc::clone(&self.fetch),
-            self.tokens.clone(),
-            Arc::clone(&self.desk),
-        );
-        let events = self.events.clone();
+        let (fetch, events) = (Arc::clone(&self.fetch), self.events.clone());
+        let arrival = Arrival {
+            key,
+            departure,
+            tokens: self.tokens.clone(),
+            desks: Arc::clone(&self.desks),
+            landed: false,
+        };
         let _detached = self.tasks.control(self.name, async move {
-            let arrival = Arrival {
-                key,
-                tokens,
-                desks,
-                landed: false,
-            };
-            let mut result = fetch.fetch(&arrival.key, replaces > 0).await;
+            let result = fetch.fetch(&arrival.key, departure.forced).await;
             events.note(&Event::Exchange(Exchange {
                 tenant: arrival.key.tenant(),
                 app: arrival.key.app(),
                 kind: arrival.key.kind(),
-                forced: replaces > 0,
+                forced: departure.forced,
                 result: match &result {
                     Ok(issued) => Ok(issued.life.end.saturating_duration_since(Instant::now())),
                     Err(cause) => Err(cause.as_str()),
                 },
-                shared: false,
+                shared: match &result {
+                    Ok(issued) => issued.standing.was_shared(),
+                    Err(cause) => cause.was_shared(),
+                },
             }));
-            if let Ok(issued) = &mut result {
-                issued.standing.replaces = replaces;
-            }
             // the receiver is gone when nobody waits, as when a token is renewed ahead
             let _nobody_waits = done.send(arrival.land(result));
         });
-        let interrupted = |_gone| {
-            Err(TokenFailure {
-                cause: Cause::Interrupted,
-                retry_in: FIRST_PAUSE,
-            })
-        };
         let waiting: BoxFuture<'static, _> =
-            Box::pin(async move { landed.await.unwrap_or_else(interrupted) });
+            Box::pin(async move { landed.await.unwrap_or_else(|_gone| Err(interrupted())) });
         waiting.shared()
     }
 }
@@ -260,8 +362,9 @@ impl<K> fmt::Debug for TokenCache<K> {
 /// The end of an exchange, by panic too.
 struct Arrival<K: Subject + Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> {
     key: K,
-    tokens: Cache<K, Issued>,
-    desks: Arc<Mutex<HashMap<K, Desk>>>,
+    departure: Departure,
+    tokens: Shelf<K>,
+    desks: Board<K>,
     landed: bool,
 }
 
@@ -270,39 +373,25 @@ impl<K: Subject + Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> Arriva
     /// later must not be given it again by the flight that brought it.
     fn land(mut self, result: Result<Issued, Cause>) -> Result<Issued, TokenFailure> {
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
-        let desk = desks.entry(self.key.clone()).or_default();
-        let landed = match result {
-            Ok(issued) => {
-                self.tokens.insert(self.key.clone(), issued.clone());
-                desk.failures = 0;
-                desk.failure = None;
-                Ok(issued)
-            }
-            Err(cause) => {
-                let pause = pause_after(desk.failures);
-                desk.failures = desk.failures.saturating_add(1);
-                let failure = TokenFailure {
-                    cause,
-                    retry_in: pause,
-                };
-                tracing::warn!(key = ?self.key, cause = failure.cause.as_str(), error = %failure.cause, failures = desk.failures, retry_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "no token");
-                desk.failure = Some((failure.clone(), Instant::now() + pause));
+        self.landed = true;
+        let (mut issued, outcome) = match result {
+            Ok(issued) => (Some(issued), Ok(())),
+            Err(cause) => (None, Err(cause)),
+        };
+        let now = Instant::now();
+        let landing = desks.land(&self.key, self.departure, outcome, now, rand::random());
+        if let (Landing::Kept(replaces), Some(issued)) = (&landing, &mut issued) {
+            issued.standing.replaces = *replaces;
+            self.tokens.put(self.key.clone(), issued.clone());
+        }
+        drop(desks);
+        match (landing, issued) {
+            (Landing::Kept(_), Some(issued)) => Ok(issued),
+            (Landing::Failed(failure, failures), _) => {
+                tracing::warn!(key = ?self.key, cause = failure.cause.as_str(), error = %failure.cause, failures, retry_in_ms = u64::try_from(failure.retry_in.as_millis()).unwrap_or(u64::MAX), "no token");
                 Err(failure)
             }
-        };
-        clear(&mut desks, &self.key);
-        drop(desks);
-        self.landed = true;
-        landed
-    }
-}
-
-/// Takes a flight off its desk, and the desk away when nothing is left on it.
-fn clear<K: Eq + Hash>(desks: &mut HashMap<K, Desk>, key: &K) {
-    if let Some(desk) = desks.get_mut(key) {
-        desk.flight = None;
-        if desk.failure.is_none() && desk.replaces == 0 {
-            desks.remove(key);
+            (Landing::Kept(_) | Landing::Stale, _) => Err(interrupted()),
         }
     }
 }
@@ -312,17 +401,13 @@ impl<K: Subject + Eq + Hash + Clone + Send + Sync + fmt::Debug + 'static> Drop f
         // a flight that landed has left; the one on the desk may be another by now
         if !self.landed {
             let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
-            clear(&mut desks, &self.key);
+            desks.crash(&self.key, self.departure);
         }
     }
 }
 
-/// Doubling from [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], less up to a quarter so that a fleet does not march in step.
-fn pause_after(failures: u32) -> Duration {
-    let full = FIRST_PAUSE
-        .saturating_mul(1 << failures.min(10))
-        .min(LONGEST_PAUSE);
-    full.mul_f64(1.0 - 0.25 * rand::random::<f64>())
+const fn interrupted() -> TokenFailure {
+    first_failure(Cause::Interrupted)
 }
 
 /// A failure outside the cache's bookkeeping.
@@ -341,194 +426,4 @@ pub fn next_generation() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use tokio::runtime::Handle;
-    use zeroize::Zeroizing;
-
-    use super::super::Standing;
-    use super::super::lifetime::Life;
-    use super::*;
-    use crate::secret::AccessToken;
-
-    impl Subject for u8 {
-        fn tenant(&self) -> &TenantId {
-            static TENANT: std::sync::OnceLock<TenantId> = std::sync::OnceLock::new();
-            TENANT.get_or_init(|| TenantId::parse("acme").unwrap())
-        }
-
-        fn app(&self) -> Option<&AppId> {
-            None
-        }
-
-        fn kind(&self) -> &'static str {
-            "access"
-        }
-    }
-
-    #[derive(Debug, Default)]
-    struct Endpoint {
-        calls: AtomicUsize,
-        down: std::sync::atomic::AtomicBool,
-    }
-
-    impl Fetch<u8> for Endpoint {
-        fn fetch<'a>(
-            &'a self,
-            _key: &'a u8,
-            _forced: bool,
-        ) -> BoxFuture<'a, Result<Issued, Cause>> {
-            Box::pin(async move {
-                self.calls.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                if self.down.load(Ordering::Relaxed) {
-                    return Err(Cause::Unreachable("down".to_owned()));
-                }
-                let now = Instant::now();
-                Ok(Issued {
-                    token: AccessToken::new(&Zeroizing::new("Atza|t".to_owned())).unwrap(),
-                    generation: next_generation(),
-                    issued: now,
-                    life: Life::parse(now, 3600, 0.5, Duration::ZERO, 0.0).unwrap(),
-                    standing: Standing::default(),
-                })
-            })
-        }
-    }
-
-    fn cache() -> (Arc<Endpoint>, Arc<TokenCache<u8>>) {
-        let endpoint = Arc::new(Endpoint::default());
-        let cache = TokenCache::new(
-            "exchange",
-            Arc::clone(&endpoint) as Arc<dyn Fetch<u8>>,
-            Tasks::new(Handle::current()),
-            Events::default(),
-        );
-        (endpoint, Arc::new(cache))
-    }
-
-    fn calls(endpoint: &Endpoint) -> usize {
-        endpoint.calls.load(Ordering::Relaxed)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_hundred_callers_share_one_exchange_even_when_the_first_goes_away() {
-        let (endpoint, cache) = cache();
-        let mut callers = tokio::task::JoinSet::new();
-        let first = Arc::clone(&cache);
-        let first =
-            callers.spawn(async move { first.usable(&1).await.map(|issued| issued.generation) });
-        tokio::task::yield_now().await;
-        for _ in 0..99 {
-            let cache = Arc::clone(&cache);
-            callers.spawn(async move { cache.usable(&1).await.map(|issued| issued.generation) });
-        }
-        tokio::task::yield_now().await;
-        first.abort();
-        let answers: Vec<_> = callers.join_all_but_aborted().await;
-        assert_eq!(answers.len(), 99);
-        assert_eq!(calls(&endpoint), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_due_token_is_served_while_one_renewal_runs_behind_it() {
-        let (endpoint, cache) = cache();
-        let first = cache.usable(&1).await.unwrap();
-        tokio::time::advance(Duration::from_secs(1801)).await;
-        for _ in 0..10 {
-            assert_eq!(cache.usable(&1).await.unwrap().generation, first.generation);
-        }
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        assert_ne!(cache.usable(&1).await.unwrap().generation, first.generation);
-        assert_eq!(calls(&endpoint), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_expired_token_is_never_served_when_the_endpoint_is_down() {
-        let (endpoint, cache) = cache();
-        cache.usable(&1).await.unwrap();
-        endpoint.down.store(true, Ordering::Relaxed);
-        tokio::time::advance(Duration::from_secs(3599)).await;
-        assert!(cache.usable(&1).await.is_ok());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(cache.usable(&1).await.is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn failures_pause_the_next_attempt_and_callers_hear_of_it_at_once() {
-        let (endpoint, cache) = cache();
-        endpoint.down.store(true, Ordering::Relaxed);
-        for _ in 0..50 {
-            assert!(cache.usable(&1).await.is_err());
-        }
-        assert_eq!(calls(&endpoint), 1);
-        endpoint.down.store(false, Ordering::Relaxed);
-        tokio::time::advance(LONGEST_PAUSE).await;
-        assert!(cache.usable(&1).await.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refused_generation_is_exchanged_once_and_its_replacement_trips_the_breaker() {
-        let (endpoint, cache) = cache();
-        let first = cache.usable(&1).await.unwrap();
-        assert!(cache.refuse(&1, first.generation));
-        assert!(
-            cache.refuse(&1, first.generation),
-            "a late refusal of a generation that is gone costs nothing"
-        );
-        let second = cache.usable(&1).await.unwrap();
-        assert!(
-            !cache.refuse(&1, second.generation),
-            "a fresh replacement that is refused is no reason for another exchange"
-        );
-        assert_eq!(
-            cache.usable(&1).await.unwrap().generation,
-            second.generation
-        );
-        assert_eq!(calls(&endpoint), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_replacement_that_was_taken_and_is_refused_later_is_replaced_too_but_not_for_ever() {
-        let (endpoint, cache) = cache();
-        let mut refused = 0;
-        loop {
-            let held = cache.usable(&1).await.unwrap();
-            held.standing.accept();
-            if !cache.refuse(&1, held.generation) {
-                break;
-            }
-            refused += 1;
-        }
-        assert_eq!(refused, MOST_REPLACEMENTS);
-        tokio::time::advance(BREAKER).await;
-        let held = cache.usable(&1).await.unwrap();
-        assert!(cache.refuse(&1, held.generation), "after a quiet minute");
-        assert_eq!(calls(&endpoint), 1 + refused as usize);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_token_that_lands_after_a_caller_looked_is_found_and_not_exchanged_again() {
-        let (endpoint, cache) = cache();
-        let landed = cache.usable(&1).await.unwrap();
-        tokio::task::yield_now().await;
-        let flight = cache.flight(&1).unwrap();
-        assert_eq!(flight.await.unwrap().generation, landed.generation);
-        assert_eq!(calls(&endpoint), 1);
-    }
-
-    trait JoinAllButAborted<T> {
-        async fn join_all_but_aborted(self) -> Vec<T>;
-    }
-
-    impl<T: 'static> JoinAllButAborted<T> for tokio::task::JoinSet<T> {
-        async fn join_all_but_aborted(mut self) -> Vec<T> {
-            let mut answers = Vec::new();
-            while let Some(answer) = self.join_next().await {
-                answers.extend(answer.ok());
-            }
-            answers
-        }
-    }
-}
+mod tests;

@@ -3,13 +3,14 @@
 //! Job: read the grant and the app's credentials from the store, exchange them at LWA, check the answer strictly.
 //! Invariants: the body is zeroized after use; an answer larger than [`ANSWER_BYTES`] or without a believable life is
 //! refused; of LWA's words only the closed list of RFC 6749 section 5.2 goes on; a changed refresh token is in the store
-//! before the old one is forgotten.
+//! before the old one is forgotten, see `settle`.
 //! Failure mode: [`Cause`]. With `client_secret_next` in the store, `invalid_client` leads to one try with it, and to its
 //! promotion when that works, so that a rotation costs no failed call.
 //! Sources: RFC 6749 sections 4.4.2, 5.1, 5.2 and 6; SP-API facts, section 3 (LWA takes forms and JSON; `expires_in` 3600).
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -19,12 +20,15 @@ use zeroize::Zeroizing;
 
 use super::cache::{Fetch, next_generation};
 use super::lifetime::Life;
+use super::settle::{self, Replacement, Replacements};
 use super::{AccessKey, Cause, Issued, Standing};
 use crate::config;
 use crate::name::Authority;
 use crate::secret::{AccessToken, ClientSecret, Opaque, RefreshToken};
 use crate::store::record::{AppCredentials, Grant};
-use crate::store::{BoxFuture, Expect, GrantStore, Record, RecordKey};
+use crate::store::{BoxFuture, Expect, GrantStore, Record, RecordKey, StoreError};
+use crate::task::Tasks;
+use crate::telemetry;
 use crate::tenant::{AppId, GrantKind, TenantId};
 
 mod redeem;
@@ -77,10 +81,12 @@ pub struct Lwa {
     config: config::Lwa,
     store: Arc<dyn GrantStore>,
     transport: Arc<dyn Transport>,
+    tasks: Tasks,
+    replacements: Replacements,
 }
 
 impl Lwa {
-    /// An exchanger for the configured endpoint.
+    /// An exchanger for the configured endpoint; `tasks` runs what has to be written down whoever waits.
     ///
     /// # Errors
     /// When `token_url` has no host.
@@ -88,6 +94,7 @@ impl Lwa {
         config: config::Lwa,
         store: Arc<dyn GrantStore>,
         transport: Arc<dyn Transport>,
+        tasks: Tasks,
     ) -> Result<Self, crate::name::NameError> {
         let host = config.token_url.host_str().unwrap_or_default();
         let endpoint = Authority::parse_with_default(
@@ -104,44 +111,41 @@ impl Lwa {
             config,
             store,
             transport,
+            tasks,
+            replacements: Replacements::default(),
         })
     }
 
-    async fn exchange(&self, key: &AccessKey, forced: bool) -> Result<Issued, Cause> {
-        let (tenant, app) = (&key.tenant.id, &key.tenant.app);
-        let app_key = RecordKey::App(app.clone());
-        let app_record = self
-            .store
-            .read(&app_key)
-            .await?
-            .ok_or_else(|| Cause::NoApp(app.clone()))?;
-        let credentials = AppCredentials::from_record(app, &app_record)?;
-        let grant = match &key.grant.kind {
-            GrantKind::Refresh => Some(self.grant(tenant).await?),
-            GrantKind::Grantless(_) => None,
-        };
-        let ask = |secret: &ClientSecret| {
-            self.body(
-                &credentials,
-                secret,
-                &key.grant.kind,
-                grant.as_ref().map(|(grant, _)| &grant.refresh_token),
-            )
-        };
-        let asked = Instant::now();
-        let mut answer = self.ask(ask(&credentials.client_secret)).await;
-        if let (Err(Cause::ClientRefused(_)), Some(next)) =
-            (&answer, &credentials.client_secret_next)
-        {
-            answer = self.ask(ask(next)).await;
-            if answer.is_ok() {
-                self.promote(app, &app_key, &app_record).await;
+    /// The rules of a life.
+    pub(super) const fn config(&self) -> &config::Lwa {
+        &self.config
+    }
+
+    /// One exchange. `send_by` is the last moment at which it may be sent, judged right before it is.
+    ///
+    /// # Errors
+    /// [`Cause`]; [`StoreError::Timeout`] in it when it was too late to send.
+    pub(super) async fn exchange(
+        &self,
+        key: &AccessKey,
+        send_by: Option<Instant>,
+    ) -> Result<Exchanged, Cause> {
+        let tenant = &key.tenant.id;
+        let credentials = self.credentials(&key.tenant.app).await?;
+        let (form, spent) = match &key.grant.kind {
+            GrantKind::Refresh => {
+                let spent = self.refresh_token(tenant).await?;
+                (Form::Refresh(spent.clone()), Some(spent))
             }
-        }
-        let granted = answer?;
-        if let (Some((_, record)), Some(replaced)) = (&grant, &granted.refresh_token) {
-            self.keep(tenant, record, replaced).await?;
-        }
+            GrantKind::Grantless(scope) => (Form::Grantless(Arc::clone(scope)), None),
+        };
+        let (granted, asked) = self
+            .ask_with_either_secret(&key.tenant.app, &credentials, &form, send_by)
+            .await?;
+        let replaced = spent
+            .zip(granted.refresh_token)
+            .filter(|(spent, fresh)| !spent.same_as(fresh))
+            .map(|(spent, fresh)| self.replacements.hold(tenant, spent, fresh));
         let life = Life::parse(
             asked,
             granted.expires_in,
@@ -149,48 +153,92 @@ impl Lwa {
             self.config.clock_skew,
             rand::random(),
         )
-        .map_err(|_absurd| Cause::Nonsense("an answer whose expires_in is not believable"))?;
-        tracing::info!(%tenant, kind = key.grant.kind.as_str(), expires_in_s = granted.expires_in, forced, "token exchanged");
-        Ok(Issued {
+        .map_err(|_absurd| Cause::Nonsense("an answer whose expires_in is not believable"));
+        Ok(Exchanged {
             token: granted.access_token,
+            expires_in: Duration::from_secs(granted.expires_in),
+            asked,
+            life,
+            replaced,
+        })
+    }
+
+    /// A grantless token of an app that no tenant stands for, kept nowhere.
+    ///
+    /// # Errors
+    /// [`Cause`].
+    pub async fn grantless(&self, app: &AppId, scope: &str) -> Result<AccessToken, Cause> {
+        let credentials = self.credentials(app).await?;
+        let form = Form::Grantless(Arc::from(scope));
+        let (granted, _asked) = self
+            .ask_with_either_secret(app, &credentials, &form, None)
+            .await?;
+        Ok(granted.access_token)
+    }
+
+    /// An app's credentials, and the record that they stand in.
+    async fn credentials(&self, app: &AppId) -> Result<(AppCredentials, Record), Cause> {
+        let record = self
+            .store
+            .read(&RecordKey::App(app.clone()))
+            .await?
+            .ok_or_else(|| Cause::NoApp(app.clone()))?;
+        Ok((AppCredentials::from_record(app, &record)?, record))
+    }
+
+    /// What LWA grants, and when it was asked: with the secret or, where that is refused, with the next one.
+    async fn ask_with_either_secret(
+        &self,
+        app: &AppId,
+        (credentials, record): &(AppCredentials, Record),
+        form: &Form,
+        send_by: Option<Instant>,
+    ) -> Result<(Granted, Instant), Cause> {
+        let asked = in_time(send_by, app)?;
+        let body = form.body(credentials, &credentials.client_secret);
+        let refused = match self.ask(body).await {
+            Err(Cause::ClientRefused(why)) => why,
+            other => return other.map(|granted| (granted, asked)),
+        };
+        let Some(next) = &credentials.client_secret_next else {
+            return Err(Cause::ClientRefused(refused));
+        };
+        let asked = in_time(send_by, app)?;
+        let granted = self.ask(form.body(credentials, next)).await?;
+        self.promote(app, record).await;
+        Ok((granted, asked))
+    }
+
+    /// The refresh token to exchange: the store's, or the one that LWA put in its place and that is not written down yet.
+    async fn refresh_token(&self, tenant: &TenantId) -> Result<RefreshToken, Cause> {
+        let (grant, _version) = Grant::load(&*self.store, tenant)
+            .await?
+            .ok_or_else(|| Cause::NoGrant(tenant.clone()))?;
+        Ok(self.replacements.instead_of(tenant, grant.refresh_token))
+    }
+
+    /// An exchange whose refresh token, where LWA replaced it, is on its way into the store.
+    async fn exchange_alone(&self, key: &AccessKey, forced: bool) -> Result<Issued, Cause> {
+        let Exchanged {
+            token,
+            expires_in,
+            asked,
+            life,
+            replaced,
+        } = self.exchange(key, None).await?;
+        if let Some(replaced) = replaced {
+            let store = Arc::clone(&self.store);
+            settle::patiently(&self.tasks, "keep-grant", replaced.keep(store)).await;
+        }
+        let life = life?;
+        tracing::info!(tenant = %key.tenant.id, kind = key.grant.kind.as_str(), expires_in_s = expires_in.as_secs(), forced, "token exchanged");
+        Ok(Issued {
+            token,
             generation: next_generation(),
             issued: asked,
             life,
             standing: Standing::default(),
         })
-    }
-
-    async fn grant(&self, tenant: &TenantId) -> Result<(Grant, Record), Cause> {
-        let key = RecordKey::Grant(tenant.clone());
-        let record = self
-            .store
-            .read(&key)
-            .await?
-            .ok_or_else(|| Cause::NoGrant(tenant.clone()))?;
-        Ok((Grant::from_record(tenant, &record)?, record))
-    }
-
-    fn body(
-        &self,
-        app: &AppCredentials,
-        secret: &ClientSecret,
-        kind: &GrantKind,
-        refresh: Option<&RefreshToken>,
-    ) -> Bytes {
-        let mut form = url::form_urlencoded::Serializer::new(String::with_capacity(4096));
-        match (kind, refresh) {
-            (GrantKind::Refresh, refresh) => {
-                form.append_pair("grant_type", "refresh_token")
-                    .append_pair("refresh_token", refresh.map_or("", RefreshToken::expose));
-            }
-            (GrantKind::Grantless(scope), _) => {
-                form.append_pair("grant_type", "client_credentials")
-                    .append_pair("scope", scope);
-            }
-        }
-        form.append_pair("client_id", app.client_id.expose())
-            .append_pair("client_secret", secret.expose());
-        Bytes::from_owner(Zeroizing::new(form.finish().into_bytes()))
     }
 
     async fn ask(&self, body: Bytes) -> Result<Granted, Cause> {
@@ -216,15 +264,25 @@ impl Lwa {
     }
 
     /// Makes `client_secret_next` the client secret: it is the one that works. Losing the race to another sidecar is fine.
-    async fn promote(&self, app: &AppId, key: &RecordKey, record: &Record) {
+    async fn promote(&self, app: &AppId, record: &Record) {
         let mut fields = record.fields.clone();
         let Some(next) = fields.remove("client_secret_next") else {
             return;
         };
         fields.insert("client_secret".to_owned(), next);
+        // its age counts from the day on which it was put here; today is the latest that this can have been
+        let since = fields.remove("client_secret_next_at").unwrap_or_else(|| {
+            let now = humantime::format_rfc3339_seconds(telemetry::now()).to_string();
+            Opaque::new(now.split('T').next().unwrap_or_default().to_owned())
+        });
+        fields.insert("rotated_at".to_owned(), since);
         match self
             .store
-            .write(key, fields, Expect::Version(record.version))
+            .write(
+                &RecordKey::App(app.clone()),
+                fields,
+                Expect::Version(record.version),
+            )
             .await
         {
             Ok(_) => tracing::info!(%app, "client_secret_next works and was promoted"),
@@ -232,29 +290,6 @@ impl Lwa {
                 tracing::warn!(%app, %error, "client_secret_next works but could not be promoted")
             }
         }
-    }
-
-    /// Stores a refresh token that LWA replaced. The old one stays in use where that fails, and the failure is loud.
-    async fn keep(
-        &self,
-        tenant: &TenantId,
-        record: &Record,
-        replaced: &RefreshToken,
-    ) -> Result<(), Cause> {
-        let held = record.fields.get("refresh_token").map(Opaque::expose);
-        if held == Some(replaced.expose()) {
-            return Ok(());
-        }
-        let mut fields = record.fields.clone();
-        fields.insert(
-            "refresh_token".to_owned(),
-            Opaque::new(replaced.expose().to_owned()),
-        );
-        self.store.write(&RecordKey::Grant(tenant.clone()), fields, Expect::Version(record.version)).await.inspect_err(|error| {
-            tracing::error!(%tenant, %error, "LWA replaced the refresh token and the store did not take it");
-        })?;
-        tracing::info!(%tenant, "LWA replaced the refresh token; the store holds the new one");
-        Ok(())
     }
 }
 
@@ -264,7 +299,57 @@ impl Fetch<AccessKey> for Lwa {
         key: &'a AccessKey,
         forced: bool,
     ) -> BoxFuture<'a, Result<Issued, Cause>> {
-        Box::pin(self.exchange(key, forced))
+        Box::pin(self.exchange_alone(key, forced))
+    }
+}
+
+/// What an exchange brought.
+pub(super) struct Exchanged {
+    pub(super) token: AccessToken,
+    /// The token's whole life, as LWA says it.
+    pub(super) expires_in: Duration,
+    /// When it was asked for: its life began no earlier.
+    pub(super) asked: Instant,
+    /// When it may be used; or that its life is absurd, and it may not.
+    pub(super) life: Result<Life, Cause>,
+    /// The refresh token that came with it, where it is another one. It is worth more than the access token: it has to be
+    /// written down whatever becomes of the rest.
+    pub(super) replaced: Option<Arc<Replacement>>,
+}
+
+/// Now, if there is time left to send.
+fn in_time(send_by: Option<Instant>, app: &AppId) -> Result<Instant, Cause> {
+    let now = Instant::now();
+    match send_by {
+        Some(send_by) if now >= send_by => Err(Cause::Store(StoreError::Timeout(format!(
+            "a lease on a token of app {app} would end before LWA answered; nothing was sent"
+        )))),
+        Some(_) | None => Ok(now),
+    }
+}
+
+/// What LWA is asked for.
+enum Form {
+    Refresh(RefreshToken),
+    Grantless(Arc<str>),
+}
+
+impl Form {
+    fn body(&self, app: &AppCredentials, secret: &ClientSecret) -> Bytes {
+        let mut form = url::form_urlencoded::Serializer::new(String::with_capacity(4096));
+        match self {
+            Self::Refresh(token) => {
+                form.append_pair("grant_type", "refresh_token")
+                    .append_pair("refresh_token", token.expose());
+            }
+            Self::Grantless(scope) => {
+                form.append_pair("grant_type", "client_credentials")
+                    .append_pair("scope", scope);
+            }
+        }
+        form.append_pair("client_id", app.client_id.expose())
+            .append_pair("client_secret", secret.expose());
+        Bytes::from_owner(Zeroizing::new(form.finish().into_bytes()))
     }
 }
 

@@ -19,14 +19,25 @@ use crate::task::Tasks;
 use crate::telemetry::event::Events;
 use crate::tenant::{GrantKey, GrantKind, TenantId};
 
+mod batch;
 pub mod cache;
+mod desk;
 pub mod exchange;
+pub mod incident;
 pub mod judge;
+pub mod lease;
 pub mod lifetime;
+mod refusal;
+pub mod report;
 pub mod restricted;
+pub mod rotation;
+mod settle;
 
+use batch::Batches;
 use cache::{Fetch, Subject, TokenCache};
 use exchange::Lwa;
+use lease::Leases;
+use refusal::Refusals;
 use restricted::{Resource, Restricted};
 
 /// A token with its life and its generation.
@@ -50,6 +61,10 @@ pub struct Standing {
     accepted: Arc<AtomicBool>,
     /// How many refusals in a row, each soon after the issue, led to this token; 0 for one that replaced none.
     replaces: u32,
+    /// The generation of the fleet's record that holds this token, where one does.
+    fleet: Option<u64>,
+    /// Whether it was taken from there, without asking Amazon.
+    shared: bool,
 }
 
 impl Standing {
@@ -60,6 +75,12 @@ impl Standing {
 
     fn was_accepted(&self) -> bool {
         self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Whether the token was taken from the fleet's record.
+    #[must_use]
+    pub const fn was_shared(&self) -> bool {
+        self.shared
     }
 }
 
@@ -103,12 +124,18 @@ pub enum Cause {
     /// The Tokens API refused the data elements or the resource (400), or the call (403).
     #[error("Tokens API: it refused the restricted resource (status {0})")]
     RestrictedRefused(u16),
+    /// The quota of createRestrictedDataToken is used up.
+    #[error("Tokens API: its quota is used up")]
+    RestrictedThrottled,
     /// The access token that the Tokens API was asked with was itself refused.
     #[error("Tokens API: it refused the access token")]
     AccessRefused,
     /// The task that made the exchange ended without an answer.
     #[error("the exchange was interrupted")]
     Interrupted,
+    /// Another sidecar of the fleet has just found this out.
+    #[error("{0} (found out by another sidecar of the fleet, a moment ago)")]
+    Shared(Box<Self>),
 }
 
 impl Cause {
@@ -125,9 +152,17 @@ impl Cause {
             Self::Refused(_) => "lwa_refused",
             Self::Nonsense(_) => "lwa_nonsense",
             Self::RestrictedRefused(_) => "rdt_refused",
+            Self::RestrictedThrottled => "rdt_throttled",
             Self::AccessRefused => "rdt_access_refused",
             Self::Interrupted => "interrupted",
+            Self::Shared(cause) => cause.as_str(),
         }
+    }
+
+    /// Whether another sidecar found it out, and Amazon was not asked.
+    #[must_use]
+    pub const fn was_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
     }
 
     /// What a person does about it.
@@ -141,7 +176,9 @@ impl Cause {
             Self::ClientRefused(_) => "check the app's client id and secret in the developer console (secrets lapse after 180 days) and store them with `spapi-sidecar app put`".to_owned(),
             Self::Unreachable(_) | Self::Refused(_) | Self::Nonsense(_) | Self::Interrupted => "the sidecar tries again by itself; if it lasts, check the way to the token endpoint and Amazon's status".to_owned(),
             Self::RestrictedRefused(_) => "the application lacks a role for these data elements, or the route asks for more than it may have: see `rdt.data_elements` and `rdt.required`".to_owned(),
+            Self::RestrictedThrottled => "Amazon lets an application make one such token a second: prefer `rdt: { per: template }`, where one serves every path, to `per: path`".to_owned(),
             Self::AccessRefused => "the sidecar tries again with a new token".to_owned(),
+            Self::Shared(cause) => cause.remedy(),
         }
     }
 }
@@ -151,7 +188,9 @@ impl Cause {
 pub struct TokenSource {
     access: TokenCache<AccessKey>,
     restricted: TokenCache<Resource>,
-    direct: Arc<Restricted>,
+    batches: Batches,
+    refusals: Refusals,
+    leases: Option<Arc<Leases>>,
 }
 
 /// The key of the access-token cache, with the profile that an exchange needs.
@@ -212,24 +251,38 @@ impl AccessKey {
 }
 
 impl TokenSource {
-    /// `lwa` exchanges, `restricted` asks the Tokens API, `tasks` runs both apart from their callers.
+    /// `lwa` exchanges, `leases` shares the fleet's access tokens where that is wanted, `restricted` asks the Tokens API,
+    /// `tasks` runs exchanges apart from their callers.
     #[must_use]
-    pub fn new(lwa: Arc<Lwa>, restricted: Arc<Restricted>, tasks: &Tasks, events: &Events) -> Self {
+    pub fn new(
+        lwa: Arc<Lwa>,
+        leases: Option<Arc<Leases>>,
+        restricted: Arc<Restricted>,
+        tasks: &Tasks,
+        events: &Events,
+    ) -> Self {
+        let access: Arc<dyn Fetch<AccessKey>> = match &leases {
+            Some(leases) => Arc::clone(leases) as _,
+            None => lwa as _,
+        };
         Self {
-            access: TokenCache::new(
-                "exchange",
-                lwa as Arc<dyn Fetch<AccessKey>>,
-                tasks.clone(),
-                events.clone(),
-            ),
+            access: TokenCache::new("exchange", access, tasks.clone(), events.clone()),
             restricted: TokenCache::new(
                 "rdt",
                 Arc::clone(&restricted) as Arc<dyn Fetch<Resource>>,
                 tasks.clone(),
                 events.clone(),
             ),
-            direct: restricted,
+            batches: Batches::new(restricted, tasks.clone(), events.clone()),
+            refusals: Refusals::default(),
+            leases,
         }
+    }
+
+    /// Whether access tokens are shared with other sidecars.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.leases.is_some()
     }
 
     /// A usable access token.
@@ -246,10 +299,57 @@ impl TokenSource {
         self.access.peek(key).is_some()
     }
 
+    /// How long the access token in memory may still be used; starts no exchange.
+    #[must_use]
+    pub fn left(&self, key: &AccessKey) -> Option<Duration> {
+        let held = self.access.peek(key)?;
+        Some(held.life.end.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whose tokens are in memory, of which kind, and how long each may still be used.
+    #[must_use]
+    pub fn lives(&self) -> Vec<(TenantId, &'static str, Duration)> {
+        let mut lives = self.access.lives();
+        lives.extend(self.restricted.lives());
+        lives
+    }
+
     /// Drops an access token that Amazon refused, so that the next [`TokenSource::access`] exchanges anew. Says whether
     /// another try makes sense: not when the refused token was itself a fresh replacement that Amazon never took.
     pub fn refuse(&self, key: &AccessKey, generation: u64) -> bool {
         self.access.refuse(key, generation)
+    }
+
+    /// A new access token, by one exchange that begins now, whatever is in memory or in the fleet's record. The old token is
+    /// served until then, and where the exchange fails.
+    ///
+    /// # Errors
+    /// When that exchange fails.
+    pub async fn renew(&self, key: &AccessKey) -> Result<Issued, TokenFailure> {
+        self.access.renew(key).await
+    }
+
+    /// Drops a tenant's tokens of every kind from memory, at once; their bytes are zeroized as soon as no request carries
+    /// them. What an exchange brings that is under way is not kept either. Nothing keeps the next [`TokenSource::access`] from
+    /// asking anew: whether the tenant is served at all is decided elsewhere.
+    pub fn forget_tenant(&self, tenant: &TenantId) {
+        self.access.forget(tenant);
+        self.restricted.forget(tenant);
+    }
+
+    /// Empties a tenant's token records in the store, so that no sidecar takes a token from there, and none that exchanges
+    /// just now puts one there. Does nothing where tokens are not shared.
+    ///
+    /// # Errors
+    /// The store's, when a record could not be emptied. The others were tried all the same.
+    pub async fn empty_records(&self, tenant: &Arc<Tenant>) -> Result<(), StoreError> {
+        let Some(leases) = &self.leases else {
+            return Ok(());
+        };
+        let known = self.access.keys_of(&tenant.id);
+        leases
+            .empty(&tenant.id, known.into_iter().map(|key| key.grant.kind))
+            .await
     }
 
     /// A restricted data token for a path template, cached for its life.
@@ -271,7 +371,7 @@ impl TokenSource {
         }
     }
 
-    /// A restricted data token for one call, kept nowhere.
+    /// A restricted data token for one call, kept nowhere. Callers that ask at the same time may share one.
     ///
     /// # Errors
     /// As [`TokenSource::restricted`].
@@ -289,6 +389,17 @@ impl TokenSource {
         self.restricted.refuse(resource, generation)
     }
 
+    /// Remembers for a while that Amazon refuses this application a resource's data.
+    pub fn remember_refusal(&self, resource: &Resource) {
+        self.refusals.remember(resource);
+    }
+
+    /// Whether Amazon has refused this application a resource's data a short while ago.
+    #[must_use]
+    pub fn was_refused_lately(&self, resource: &Resource) -> bool {
+        self.refusals.holds(resource)
+    }
+
     async fn with_access(
         &self,
         resource: &Resource,
@@ -303,10 +414,8 @@ impl TokenSource {
             let answer = if keep {
                 self.restricted.usable(&resource).await
             } else {
-                self.direct
-                    .fetch(&resource, false)
-                    .await
-                    .map_err(cache::first_failure)
+                let issued = self.batches.one(resource.clone()).await;
+                issued.map_err(cache::first_failure)
             };
             match answer {
                 Err(failure) if matches!(failure.cause, Cause::AccessRefused) => {

@@ -1,0 +1,174 @@
+//! What has to be written down whoever waits: it is tried until it is done, or the process ends.
+//!
+//! Job: bring a refresh token that LWA replaced into the store, and let callers wait for such work without depending on it.
+//! Invariants: the replacement is used from the moment it is known, whether the store has it yet or not; it is written over the
+//! token that was spent for it and over nothing else, so that what a person put there meanwhile counts; the work is a task that
+//! the drain waits for.
+//! Failure mode: a store that stays away. It is said at every try, and a process that ends before has lost the replacement.
+//! Source: RFC 6749 section 6 (a new refresh token replaces the old one).
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::secret::{Opaque, RefreshToken};
+use crate::store::record::Grant;
+use crate::store::{Expect, GrantStore, RecordKey, StoreError};
+use crate::task::Tasks;
+use crate::tenant::TenantId;
+
+/// How long a caller waits for work that goes on without it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Pause after the first try that failed.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Runs work as a task of its own and waits for its end, not longer than two seconds. Says whether it has ended.
+pub(super) async fn patiently(
+    tasks: &Tasks,
+    name: &'static str,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> bool {
+    let task = tasks.control(name, work);
+    matches!(tokio::time::timeout(PATIENCE, task).await, Ok(Ok(())))
+}
+
+/// Pauses between tries: doubling, with jitter.
+#[derive(Debug)]
+pub(super) struct Pauses(Duration);
+
+impl Pauses {
+    pub(super) const fn new() -> Self {
+        Self(FIRST_PAUSE)
+    }
+
+    pub(super) async fn pause(&mut self) {
+        let full = self.0;
+        self.0 = (full * 2).min(LONGEST_PAUSE);
+        tokio::time::sleep(full.mul_f64(1.0 - 0.5 * rand::random::<f64>())).await;
+    }
+}
+
+/// Refresh tokens that LWA replaced and that are not in the store yet, by tenant.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Replacements(Arc<Mutex<HashMap<TenantId, Arc<Replacement>>>>);
+
+impl Replacements {
+    /// Holds a replacement until it is kept.
+    pub(super) fn hold(
+        &self,
+        tenant: &TenantId,
+        spent: RefreshToken,
+        fresh: RefreshToken,
+    ) -> Arc<Replacement> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // the one before may still be on its way: the store then holds what that one replaced
+        let mut chain = match all.get(tenant) {
+            Some(before) if before.fresh.same_as(&spent) => before.spent.clone(),
+            Some(_) | None => Vec::new(),
+        };
+        chain.push(spent);
+        let replacement = Arc::new(Replacement {
+            tenant: tenant.clone(),
+            spent: chain,
+            fresh,
+            since: Instant::now(),
+            all: self.clone(),
+        });
+        all.insert(tenant.clone(), Arc::clone(&replacement));
+        replacement
+    }
+
+    /// The token to use where the store gives this one.
+    pub(super) fn instead_of(&self, tenant: &TenantId, stored: RefreshToken) -> RefreshToken {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.get(tenant) {
+            Some(held) if held.replaces(&stored) => held.fresh.clone(),
+            // somebody stored another one meanwhile, or this one
+            Some(_) | None => stored,
+        }
+    }
+
+    fn let_go(&self, replacement: &Replacement) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_newest = all
+            .get(&replacement.tenant)
+            .is_some_and(|held| held.fresh.same_as(&replacement.fresh));
+        if is_newest {
+            all.remove(&replacement.tenant);
+        }
+    }
+}
+
+/// A refresh token that LWA put in another one's place.
+#[derive(Debug)]
+pub(super) struct Replacement {
+    tenant: TenantId,
+    /// What it was got for, and what that was got for, as far as the store may still hold it.
+    spent: Vec<RefreshToken>,
+    fresh: RefreshToken,
+    since: Instant,
+    all: Replacements,
+}
+
+impl Replacement {
+    /// Brings it into the store, however long that takes.
+    pub(super) async fn keep(self: Arc<Self>, store: Arc<dyn GrantStore>) {
+        let (tenant, mut pauses) = (&self.tenant, Pauses::new());
+        loop {
+            match self.try_keep(&*store).await {
+                Ok(Kept::Written) => {
+                    tracing::info!(%tenant, "LWA replaced the refresh token; the store holds the new one");
+                    break;
+                }
+                Ok(Kept::Overtaken) => {
+                    tracing::warn!(%tenant, "LWA replaced the refresh token, and meanwhile somebody stored another one, which counts");
+                    break;
+                }
+                Err(error) => {
+                    let waiting_s = self.since.elapsed().as_secs();
+                    tracing::error!(%tenant, %error, waiting_s, "LWA replaced the refresh token and the store has not taken it yet; do not end this process");
+                    pauses.pause().await;
+                }
+            }
+        }
+        self.all.let_go(&self);
+    }
+
+    fn replaces(&self, stored: &RefreshToken) -> bool {
+        self.spent.iter().any(|spent| spent.same_as(stored))
+    }
+
+    async fn try_keep(&self, store: &dyn GrantStore) -> Result<Kept, StoreError> {
+        let key = RecordKey::Grant(self.tenant.clone());
+        let Some(record) = store.read(&key).await? else {
+            return Ok(Kept::Overtaken);
+        };
+        let held = Grant::from_record(&self.tenant, &record)?.refresh_token;
+        if held.same_as(&self.fresh) {
+            return Ok(Kept::Written);
+        }
+        if !self.replaces(&held) {
+            return Ok(Kept::Overtaken);
+        }
+        let mut fields = record.fields;
+        let fresh = Opaque::new(self.fresh.expose().to_owned());
+        fields.insert("refresh_token".to_owned(), fresh);
+        store
+            .write(&key, fields, Expect::Version(record.version))
+            .await?;
+        Ok(Kept::Written)
+    }
+}
+
+enum Kept {
+    Written,
+    /// The store holds neither the token that was spent nor its replacement.
+    Overtaken,
+}

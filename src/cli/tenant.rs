@@ -1,19 +1,25 @@
 //! `spapi-sidecar tenant`: what is done with a tenant's records in the store.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, Tenants};
 use crate::phantom::Kind;
 use crate::secret::{Looks, ProxyKey, RefreshToken};
-use crate::store::record::{AppCredentials, Grant, ProxyKeyHash, phantom_key};
+use crate::store::record::{Grant, ProxyKeyHash, phantom_key};
 use crate::store::{Expect, Folder, GrantStore, RecordKey, StoreError};
-use crate::tenant::{AppId, TenantId};
+use crate::tenant::TenantId;
 
 use super::prompt::SecretLines;
 use super::{Complaint, ConfigArg, Exit, store};
+
+mod list;
+mod show;
+mod state;
+
+pub use list::ListArgs;
+pub use show::ShowArgs;
+pub use state::{RefreshArgs, StateArgs};
 
 /// How often a write is tried when somebody else writes the same record.
 const WRITE_TRIES: u32 = 4;
@@ -27,6 +33,30 @@ pub enum TenantCommand {
     /// List the tenants, and whether the store holds what they need.
     #[command(after_help = "Example:\n  spapi-sidecar tenant list --json")]
     List(ListArgs),
+    /// Show one tenant: its profile, its state, and what the store and the running sidecar hold for it.
+    #[command(after_help = "Example:\n  spapi-sidecar tenant show acme")]
+    Show(ShowArgs),
+    /// Have the running sidecar exchange a tenant's access token now.
+    #[command(after_help = "Example:\n  spapi-sidecar tenant refresh acme")]
+    Refresh(RefreshArgs),
+    /// Switch a tenant off, everywhere: its tokens are dropped at once, and its calls are refused as `tenant_killed`.
+    ///
+    /// The running sidecar does it; where none runs here, the store's record is written, which every sidecar follows within
+    /// ten seconds. It survives restarts, and ends with `tenant resume`.
+    #[command(
+        after_help = "Example:\n  spapi-sidecar tenant kill acme --reason \"refresh token leaked, INC-1234\""
+    )]
+    Kill(StateArgs),
+    /// Set a tenant aside: its calls are refused as `tenant_quarantined`, its tokens stay.
+    #[command(
+        after_help = "Example:\n  spapi-sidecar tenant quarantine acme --reason \"vendor link under review\""
+    )]
+    Quarantine(StateArgs),
+    /// Serve a tenant again that was killed or set aside.
+    #[command(
+        after_help = "Example:\n  spapi-sidecar tenant resume acme --reason \"new authorization in place\""
+    )]
+    Resume(StateArgs),
     /// Put a tenant's refresh token into the store.
     ///
     /// It is asked for at the prompt, or read from standard input, one line. It is never taken from an argument.
@@ -42,17 +72,6 @@ pub enum TenantCommand {
         after_help = "Example:\n  HTTPS_PROXY=http://acme:$(spapi-sidecar tenant proxy-key acme)@127.0.0.1:3128"
     )]
     ProxyKey(IdArgs),
-}
-
-/// `tenant list`.
-#[derive(clap::Args, Clone, Debug)]
-pub struct ListArgs {
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Which configuration.
-    #[command(flatten)]
-    pub config: ConfigArg,
 }
 
 /// A command for one tenant.
@@ -72,7 +91,12 @@ pub struct IdArgs {
 /// An unknown tenant, an empty or unsuitable token, or an unusable configuration.
 pub fn run(command: &TenantCommand) -> Result<Exit, Complaint> {
     match command {
-        TenantCommand::List(args) => list(args),
+        TenantCommand::List(args) => list::list(args),
+        TenantCommand::Show(args) => show::show(args),
+        TenantCommand::Refresh(args) => state::refresh(args),
+        TenantCommand::Kill(args) => state::set(args, state::Move::Kill),
+        TenantCommand::Quarantine(args) => state::set(args, state::Move::Quarantine),
+        TenantCommand::Resume(args) => state::set(args, state::Move::Resume),
         TenantCommand::PutToken(args) => for_tenant(args, async |store, tenant| {
             let token = SecretLines::from_stdin().next("refresh_token")?;
             let token = suitable(&token)?;
@@ -246,176 +270,6 @@ fn random_number() -> Result<u64, Complaint> {
 fn fill(bytes: &mut [u8]) -> Result<(), Complaint> {
     rand::fill(bytes)
         .map_err(|_unspecified| Complaint("the operating system gave no random bytes".to_owned()))
-}
-
-fn list(args: &ListArgs) -> Result<Exit, Complaint> {
-    let config = super::load(&args.config.config)?;
-    let store = store::open(&config)?;
-    let lines = match store::block_on(lines(&config, store.as_ref()))? {
-        Ok(lines) => lines,
-        Err(error) => return store::finish(Err(error)),
-    };
-    let text = if args.json {
-        as_json(&lines)
-    } else {
-        as_table(&lines)
-    };
-    super::print(text)?;
-    if !args.json {
-        super::note(&missing(&lines));
-    }
-    let failed = lines.iter().any(|line| line.error.is_some());
-    Ok(if failed { Exit::Failed } else { Exit::Done })
-}
-
-/// What `tenant list` says of one tenant. Holds no value of the store but ids.
-#[derive(serde::Serialize, PartialEq, Eq, Debug)]
-struct Line {
-    id: String,
-    app: String,
-    region: String,
-    environment: String,
-    /// Whether the store holds a refresh token; nothing when it could not be read.
-    grant: Option<bool>,
-    /// Whether the store holds the app's client id and secret; nothing when it could not be read.
-    credentials: Option<bool>,
-    /// The kind of the store's first error.
-    error: Option<&'static str>,
-}
-
-async fn lines(config: &Config, store: &dyn GrantStore) -> Result<Vec<Line>, StoreError> {
-    let mut lines = match &config.tenants {
-        Tenants::Listed(tenants) => tenants
-            .iter()
-            .map(|tenant| Line {
-                id: tenant.id.to_string(),
-                app: tenant.app.to_string(),
-                region: tenant.region.as_str().to_owned(),
-                environment: tenant.environment.as_str().to_owned(),
-                grant: None,
-                credentials: None,
-                error: None,
-            })
-            .collect(),
-        Tenants::FromStore => profiles(store).await?,
-    };
-    let mut apps: BTreeMap<String, Result<bool, &'static str>> = BTreeMap::new();
-    for line in &mut lines {
-        let Ok(tenant) = TenantId::parse(&line.id) else {
-            continue;
-        };
-        let grant = Grant::load(store, &tenant).await;
-        let grant = grant.map_or_else(|error| Err(error.cause()), |found| Ok(found.is_some()));
-        let app = match (apps.get(&line.app), AppId::parse(&line.app)) {
-            (Some(known), _) => *known,
-            (None, Err(_)) => Ok(false),
-            (None, Ok(app)) => {
-                let found = AppCredentials::load(store, &app).await;
-                found.map_or_else(|error| Err(error.cause()), |found| Ok(found.is_some()))
-            }
-        };
-        apps.insert(line.app.clone(), app);
-        line.grant = grant.ok();
-        line.credentials = app.ok();
-        line.error = grant.err().or_else(|| app.err());
-    }
-    Ok(lines)
-}
-
-/// The tenants that have a profile in the store.
-async fn profiles(store: &dyn GrantStore) -> Result<Vec<Line>, StoreError> {
-    let mut lines = Vec::new();
-    for id in store.list(Folder::Tenants).await? {
-        let Ok(tenant) = TenantId::parse(&id) else {
-            continue;
-        };
-        let Some(profile) = store.read(&RecordKey::Profile(tenant)).await? else {
-            continue;
-        };
-        let field = |name: &str| {
-            let value = profile.fields.get(name);
-            value.map_or_else(String::new, |value| value.expose().to_owned())
-        };
-        lines.push(Line {
-            id,
-            app: field("app"),
-            region: field("region"),
-            environment: field("environment"),
-            grant: None,
-            credentials: None,
-            error: None,
-        });
-    }
-    Ok(lines)
-}
-
-fn as_json(lines: &[Line]) -> String {
-    // strings, booleans and nulls: there is nothing in it that could fail
-    let text = serde_json::to_string_pretty(lines).unwrap_or_default();
-    format!("{text}\n")
-}
-
-/// What to do about each thing that the store does not hold.
-fn missing(lines: &[Line]) -> String {
-    let mut steps = Vec::new();
-    for line in lines {
-        if line.credentials == Some(false) {
-            steps.push(format!(
-                "app {} has no credentials in the store: run `spapi-sidecar app put {}`\n",
-                line.app, line.app
-            ));
-        }
-        if line.grant == Some(false) {
-            steps.push(format!("tenant {} has no refresh token in the store: run `spapi-sidecar tenant put-token {}`\n", line.id, line.id));
-        }
-    }
-    // one app serves many tenants
-    let mut said = BTreeSet::new();
-    steps.retain(|step| said.insert(step.clone()));
-    steps.concat()
-}
-
-fn as_table(lines: &[Line]) -> String {
-    let word = |found: Option<bool>, error: Option<&'static str>| match found {
-        Some(true) => "yes",
-        Some(false) => "no",
-        None => error.unwrap_or("?"),
-    };
-    let head = [
-        "TENANT",
-        "APP",
-        "REGION",
-        "ENVIRONMENT",
-        "GRANT",
-        "CREDENTIALS",
-    ];
-    let rows: Vec<[&str; 6]> = std::iter::once(head)
-        .chain(lines.iter().map(|line| {
-            [
-                line.id.as_str(),
-                line.app.as_str(),
-                line.region.as_str(),
-                line.environment.as_str(),
-                word(line.grant, line.error),
-                word(line.credentials, line.error),
-            ]
-        }))
-        .collect();
-    let widths = rows.iter().fold([0; 6], |mut widths, row| {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.len().max(*width);
-        }
-        widths
-    });
-    rows.iter()
-        .map(|row| {
-            let cells = row.iter().zip(widths);
-            let line: String = cells
-                .map(|(cell, width)| format!("{cell:width$}  "))
-                .collect();
-            format!("{}\n", line.trim_end())
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -8,8 +8,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
+use super::Body;
 use crate::catalog::Operation;
 
 /// Whether every marketplace that the query names is one of `allowed`. A tenant without a list may use any.
@@ -24,32 +23,32 @@ pub(super) fn are_allowed(query: Option<&str>, allowed: &[String]) -> bool {
 
 /// Whether every marketplace that a JSON body names, at any depth, is one of `allowed`. A key counts as in a query; what
 /// stands under it has to be text, or a list of texts.
-pub(super) fn are_allowed_in(body: &Value, allowed: &[String]) -> bool {
+pub(super) fn are_allowed_in(body: &Body, allowed: &[String]) -> bool {
     if allowed.is_empty() {
         return true;
     }
     match body {
-        Value::Object(fields) => fields.iter().all(|(key, value)| {
+        Body::Object(fields) => fields.iter().all(|(key, value)| {
             if names_marketplaces(key.as_bytes()) {
                 ids_are_allowed(value, allowed)
             } else {
                 are_allowed_in(value, allowed)
             }
         }),
-        Value::Array(items) => items.iter().all(|item| are_allowed_in(item, allowed)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        Body::Array(items) => items.iter().all(|item| are_allowed_in(item, allowed)),
+        Body::Null | Body::Text(_) | Body::Other => true,
     }
 }
 
-fn ids_are_allowed(ids: &Value, allowed: &[String]) -> bool {
+fn ids_are_allowed(ids: &Body, allowed: &[String]) -> bool {
     match ids {
-        Value::Null => true,
-        Value::String(ids) => ids
+        Body::Null => true,
+        Body::Text(ids) => ids
             .split([',', ';', ' '])
             .filter(|id| !id.is_empty())
             .all(|id| allowed.iter().any(|own| own == id)),
-        Value::Array(items) => items.iter().all(|item| ids_are_allowed(item, allowed)),
-        Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+        Body::Array(items) => items.iter().all(|item| ids_are_allowed(item, allowed)),
+        Body::Object(_) | Body::Other => false,
     }
 }
 
@@ -180,6 +179,14 @@ mod tests {
             ),
             (r#"{"a":[{"marketplaceIds":["A1PA6795UKMFR9"]}]}"#, false),
             (r#"{"marketplaceIds":[1]}"#, false),
+            (
+                r#"{"marketplaceIds":["A1PA6795UKMFR9"],"marketplaceIds":["ATVPDKIKX0DER"]}"#,
+                false,
+            ),
+            (
+                r#"{"marketplaceIds":["ATVPDKIKX0DER"],"marketplace\u0049ds":["A1PA6795UKMFR9"]}"#,
+                false,
+            ),
         ] {
             let value = serde_json::from_str(body).unwrap();
             assert_eq!(are_allowed_in(&value, &own), want, "{body}");

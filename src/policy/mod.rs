@@ -11,6 +11,7 @@ use crate::config::{Config, EgressMode, EgressRule, PolicyMode, Rdt, RouteRule, 
 use crate::name::{Authority, Host};
 use crate::outcome::{Failure, Reason};
 
+mod body;
 mod egress;
 mod marketplace;
 mod path;
@@ -22,6 +23,7 @@ mod suggestion;
 #[cfg(test)]
 mod tests;
 
+pub use body::Body;
 pub use region::{served_by, sp_api_host};
 
 /// A compiled policy. Swapped whole by a reload.
@@ -149,11 +151,19 @@ impl Policy {
         Verdict::WouldRefuse(route, denied.refusal)
     }
 
+    /// Whether a host is the tenant's: of SP-API's own hosts the one of its region and environment, or any other.
+    ///
+    /// # Errors
+    /// [`Reason::RegionDenied`].
+    pub fn region(&self, tenant: &Tenant, host: &Host) -> Result<(), Refusal> {
+        region::check(tenant, host)
+    }
+
     /// Whether a JSON body names the tenant's marketplaces alone, where the route says that it names any.
     ///
     /// # Errors
     /// [`Reason::MarketplaceDenied`].
-    pub fn body(&self, tenant: &Tenant, body: &serde_json::Value) -> Result<(), Refusal> {
+    pub fn body(&self, tenant: &Tenant, body: &Body) -> Result<(), Refusal> {
         if marketplace::are_allowed_in(body, &tenant.marketplaces) {
             Ok(())
         } else {

@@ -160,25 +160,68 @@ impl Piece {
     }
 }
 
-/// The path as a reader would see it who decodes printable characters and cuts `;…` off each segment.
+/// How often a path may be decoded on its way to whoever routes it: by a gateway, and again behind it.
+const DECODINGS: usize = 2;
+
+/// The path as other readers would see it: decoded once and again, with `\` for `/`, with `;…` cut off each segment, with
+/// dot segments resolved.
 ///
-/// Only for comparing: it is never matched to allow anything, and never sent.
-pub(super) fn decoded(raw: &str) -> String {
-    let mut out = String::with_capacity(raw.len());
-    for segment in segments(raw) {
-        out.push('/');
-        let start = out.len();
-        decode_segment(segment, &mut out);
-        let named = out.get(start..).and_then(|seen| seen.find(';'));
-        if let Some(length) = named.filter(|length| *length > 0) {
-            out.truncate(start + length);
+/// Only for comparing: none is ever matched to allow anything, and none is sent.
+pub(super) fn readings(raw: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut path = raw.to_owned();
+    for decoding in 0..=DECODINGS {
+        if decoding > 0 {
+            let further = decoded(&path);
+            if further == path {
+                break;
+            }
+            path = further;
         }
+        let slashed = path.replace('\\', "/");
+        let cut = without_parameters(&slashed);
+        for seen in [resolved(&slashed), resolved(&cut), slashed, cut] {
+            if seen != raw && !all.contains(&seen) {
+                all.push(seen);
+            }
+        }
+    }
+    all
+}
+
+fn without_parameters(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for segment in segments(path) {
+        out.push('/');
+        out.push_str(segment.split(';').next().unwrap_or_default());
     }
     out
 }
 
-fn decode_segment(segment: &str, out: &mut String) {
-    let mut rest = segment;
+/// RFC 3986 section 5.2.4, and no empty segments.
+fn resolved(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in segments(path) {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                kept.pop();
+            }
+            other => kept.push(other),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+/// Printable characters decoded, once.
+fn decoded(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    decode_into(path, &mut out);
+    out
+}
+
+fn decode_into(path: &str, out: &mut String) {
+    let mut rest = path;
     while let Some((before, after)) = rest.split_once('%') {
         out.push_str(before);
         let mut digits = after.bytes();
@@ -279,18 +322,22 @@ mod tests {
     }
 
     #[test]
-    fn a_decoding_reader_sees_printable_characters_and_no_matrix_parameters() {
+    fn other_readers_decode_cut_and_resolve() {
         for (raw, want) in [
-            ("/orders/v0/%6frders", "/orders/v0/orders"),
-            ("/a%2Fb", "/a/b"),
-            ("/a;x=1/b%3Bc", "/a/b"),
-            ("/;x", "/;x"),
-            ("/%FF%20%41", "/%FF%20A"),
-            ("/%2541", "/%41"),
-            ("/%C3%BC%61", "/%C3%BCa"),
-            ("/ü%61", "/üa"),
+            ("/orders/v0/%6frders", vec!["/orders/v0/orders"]),
+            ("/a%2Fb", vec!["/a/b"]),
+            ("/a;x=1/b%3Bc", vec!["/a/b%3Bc", "/a;x=1/b;c", "/a/b"]),
+            ("/a/;x/b", vec!["/a/b", "/a//b"]),
+            ("/%FF%20%41", vec!["/%FF%20A"]),
+            ("/%2541", vec!["/%41", "/A"]),
+            ("/%C3%BC%61", vec!["/%C3%BCa"]),
+            ("/ü%61", vec!["/üa"]),
+            (
+                "/a/%252e%252E%255cb",
+                vec!["/a/%2e%2E%5cb", "/b", "/a/../b"],
+            ),
         ] {
-            assert_eq!(decoded(raw), want, "{raw}");
+            assert_eq!(readings(raw), want, "{raw}");
         }
     }
 }

@@ -143,7 +143,7 @@ pub(super) fn marketplace_denied(tenant: &Tenant) -> Refusal {
     Refusal {
         reason: Reason::MarketplaceDenied,
         message: format!(
-            "The query names a marketplace that is not one of tenant {}'s.",
+            "The request names a marketplace that is not one of tenant {}'s.",
             tenant.id
         ),
         details: format!(

@@ -5,7 +5,9 @@
 //! Failure mode: none.
 //! Source: Amazon's "SP-API endpoints" and "The Selling Partner API sandbox".
 
-use crate::config::{Environment, Region};
+use super::Refusal;
+use super::refusal;
+use crate::config::{Environment, Region, Tenant};
 use crate::name::Host;
 
 const HOSTS: [(&str, Region, Environment); 6] = [
@@ -58,6 +60,13 @@ pub fn served_by(host: &Host) -> Option<(Region, Environment)> {
         .iter()
         .find(|(known, _, _)| *known == name)
         .map(|(_, region, environment)| (*region, *environment))
+}
+
+pub(super) fn check(tenant: &Tenant, host: &Host) -> Result<(), Refusal> {
+    if served_by(host).is_some_and(|at| at != (tenant.region, tenant.environment)) {
+        return Err(refusal::region_denied(tenant, host));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

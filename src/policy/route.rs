@@ -13,7 +13,7 @@ use super::path::{self, Ambiguity};
 use super::{Ask, Credential, Refusal, Route, marketplace, refusal, region};
 use crate::catalog::tree::{Tree, parameter_name, segments};
 use crate::catalog::{Catalog, Operation, as_get, is_sku_parameter};
-use crate::config::{Allow, RouteRule};
+use crate::config::{Allow, Rdt, RdtPer, RouteRule};
 use crate::redact;
 
 /// Compiled routes.
@@ -64,9 +64,7 @@ impl Routes {
             route: Some(Arc::clone(&entry.route)),
             refusal,
         };
-        if region::served_by(ask.host).is_some_and(|at| at != (tenant.region, tenant.environment)) {
-            return Err(denied(refusal::region_denied(tenant, ask.host)));
-        }
+        region::check(tenant, ask.host).map_err(denied)?;
         if let Some(scope) = entry.missing_scope(&tenant.scopes) {
             return Err(denied(refusal::scope_denied(tenant, &entry.route, scope)));
         }
@@ -103,7 +101,7 @@ impl Routes {
         of(method).or_else(|| of(as_get(method)))
     }
 
-    /// Whether a reader who decodes would see a route or an operation other than what the raw path is.
+    /// Whether a reader with other habits would see a route or an operation other than what the raw path is.
     fn reads_differently(
         &self,
         method: &http::Method,
@@ -111,14 +109,15 @@ impl Routes {
         entry: Option<&Entry>,
         operation: Option<&Operation>,
     ) -> bool {
-        let decoded = path::decoded(raw);
-        differs(entry, self.find(method, &decoded))
-            || differs(operation, Catalog::embedded().find(method, &decoded))
+        path::readings(raw).iter().any(|reading| {
+            differs(entry, self.find(method, reading))
+                || differs(operation, Catalog::embedded().find(method, reading))
+        })
     }
 }
 
-fn differs<T>(raw: Option<&T>, decoded: Option<&T>) -> bool {
-    decoded.is_some_and(|decoded| raw.is_none_or(|raw| !std::ptr::eq(raw, decoded)))
+fn differs<T>(raw: Option<&T>, read: Option<&T>) -> bool {
+    read.is_some_and(|read| raw.is_none_or(|raw| !std::ptr::eq(raw, read)))
 }
 
 /// Whether every encoded slash of a path stands in a parameter that may hold one.
@@ -253,8 +252,21 @@ pub(super) fn unlisted(ask: &Ask<'_>) -> Route {
             Some(scope) => Credential::Grantless(scope.as_str().into()),
             None => Credential::Tenant,
         },
-        rdt: None,
+        rdt: operation.restricted.then(|| optional_rdt(operation)),
         restricted: operation.returns_personal_data(),
         marketplaces_in_body: marketplace::are_in_the_body(operation),
+    }
+}
+
+/// The RDT that Amazon would take for an operation; where it refuses, the plain token does.
+fn optional_rdt(operation: &Operation) -> Rdt {
+    Rdt {
+        data_elements: operation.data_elements.clone(),
+        per: if operation.rdt_specific {
+            RdtPer::Path
+        } else {
+            RdtPer::Template
+        },
+        required: false,
     }
 }

@@ -23,6 +23,14 @@ impl MemoryStore {
     }
 }
 
+#[cfg(test)]
+impl MemoryStore {
+    /// Deletes records whose path holds this text, and their versions with them.
+    pub(crate) fn forget_all(&self, text: &str) {
+        self.records().0.retain(|path, _| !path.contains(text));
+    }
+}
+
 impl GrantStore for MemoryStore {
     fn read<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         Box::pin(async move { Ok(self.records().read(key)) })

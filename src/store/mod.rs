@@ -17,9 +17,12 @@ use crate::secret::Opaque;
 use crate::tenant::{AppId, GrantKind, TenantId};
 
 pub mod file;
+pub mod fleet;
 pub mod memory;
+pub mod profile;
 pub mod record;
 pub mod vault;
+pub mod watched;
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -37,8 +40,10 @@ pub enum RecordKey {
     ProxyKey(TenantId),
     /// `tenants/ID/tokens/KIND`: token and lease in one record.
     Token(TenantId, GrantKind),
-    /// `fleet`: states and break-glass.
+    /// `fleet`: states and break-glass, see [`fleet::FleetRecord`].
     Fleet,
+    /// `members`: the sidecars that announce themselves, see [`fleet::Roll`].
+    Members,
     /// `phantom`: {key}.
     Phantom,
 }
@@ -57,6 +62,7 @@ impl RecordKey {
                 format!("tenants/{id}/tokens/{}", path_safe(scope))
             }
             Self::Fleet => "fleet".to_owned(),
+            Self::Members => "members".to_owned(),
             Self::Phantom => "phantom".to_owned(),
         }
     }
@@ -68,7 +74,7 @@ impl RecordKey {
             Self::Grant(id) | Self::Profile(id) | Self::ProxyKey(id) | Self::Token(id, _) => {
                 Some(id)
             }
-            Self::App(_) | Self::Fleet | Self::Phantom => None,
+            Self::App(_) | Self::Fleet | Self::Members | Self::Phantom => None,
         }
     }
 }

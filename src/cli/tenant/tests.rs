@@ -1,13 +1,16 @@
 //! The commands' inner functions over a store in memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::list::{as_json, as_table, lines, missing};
 use super::*;
 use crate::config::{self, Config};
 use crate::phantom::Reading;
 use crate::secret::Opaque;
 use crate::store::memory::MemoryStore;
+use crate::tenant::AppId;
 
 /// A configuration with two apps and two tenants.
 pub(in crate::cli) fn config() -> Config {
@@ -81,6 +84,7 @@ pub(in crate::cli) fn config() -> Config {
         },
         audit: config::Audit {
             path: "audit.jsonl".into(),
+            path_is_named: true,
             requests: config::AuditRequests::None,
         },
     }
@@ -251,12 +255,14 @@ async fn the_list_says_what_the_store_holds_and_never_a_value() {
     put_record(&store, erp, &credentials).await;
     let grant = [("refresh_token", "canary")];
     put_record(&store, RecordKey::Grant(acme()), &grant).await;
+    let states = [("states", r#"{"acme":{"state":"killed"}}"#)];
+    put_record(&store, RecordKey::Fleet, &states).await;
     let lines = lines(&config(), &store).await.unwrap();
     assert_eq!(
         as_table(&lines),
-        "TENANT  APP  REGION  ENVIRONMENT  GRANT  CREDENTIALS\n\
-         acme    erp  na      production   yes    yes\n\
-         zeta    erp  eu      production   no     yes\n"
+        "TENANT  APP  REGION  ENVIRONMENT  STATE   GRANT  CREDENTIALS\n\
+         acme    erp  na      production   killed  yes    yes\n\
+         zeta    erp  eu      production   active  no     yes\n"
     );
     assert_eq!(
         missing(&lines),
@@ -268,7 +274,7 @@ async fn the_list_says_what_the_store_holds_and_never_a_value() {
     assert_eq!(
         json[1],
         serde_json::json!({"id": "zeta", "app": "erp", "region": "eu", "environment": "production",
-            "grant": false, "credentials": true, "error": null})
+            "state": "active", "grant": false, "credentials": true, "error": null})
     );
 }
 

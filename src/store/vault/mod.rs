@@ -286,10 +286,10 @@ fn text(value: Value) -> Option<Opaque> {
     }
 }
 
-/// The fleet record holds objects and lists, which operators read and write with Vault's own tools: they stay JSON.
+/// The fleet's records hold objects and lists, which operators read and write with Vault's own tools: they stay JSON.
 fn json(key: &RecordKey, value: &Opaque) -> Value {
     let parsed = match key {
-        RecordKey::Fleet => serde_json::from_str(value.expose()).ok(),
+        RecordKey::Fleet | RecordKey::Members => serde_json::from_str(value.expose()).ok(),
         RecordKey::App(_)
         | RecordKey::Grant(_)
         | RecordKey::Profile(_)

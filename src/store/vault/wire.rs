@@ -2,8 +2,9 @@
 //!
 //! Job: send a vaultrs endpoint with our own HTTP client, and hand back the body.
 //! Invariants: exactly `ca_file` is trusted, or the system's roots, and no setting turns that off; no redirect is followed
-//! (the token would go along), no proxy is used, nothing comes from `VAULT_*` variables; every call has a bound; the
-//! token travels in a header marked sensitive. vaultrs' own client keeps none of these, so that only its request types
+//! (the token would go along), no proxy is used but the next hop of `upstream.proxy`, which sees an opaque tunnel, and not
+//! even that one for a Vault on this machine; nothing comes from `VAULT_*` variables; every call has a bound; the token
+//! travels in a header marked sensitive. vaultrs' own client keeps none of these, so that only its request types
 //! are used: they give method, path and body.
 //! Failure mode: [`Fault`].
 //! Sources: Vault's HTTP API; `X-Vault-Index` and `X-Vault-Inconsistent` for reading our own writes from a standby.
@@ -222,7 +223,9 @@ pub(super) fn parse<T: DeserializeOwned>(place: &str, body: &[u8]) -> Result<Env
 }
 
 fn client(config: &config::VaultStore) -> Result<reqwest::Client, StoreError> {
-    reqwest::Client::builder()
+    let unusable =
+        |error: reqwest::Error| StoreError::Local(format!("store.vault: no HTTP client: {error}"));
+    let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls(config)?)
         .https_only(config.address.scheme() == "https")
         .redirect(reqwest::redirect::Policy::none())
@@ -231,9 +234,25 @@ fn client(config: &config::VaultStore) -> Result<reqwest::Client, StoreError> {
         .http1_only()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(Bound::Write.limit())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .build()
-        .map_err(|error| StoreError::Local(format!("store.vault: no HTTP client: {error}")))
+        .pool_idle_timeout(IDLE_TIMEOUT);
+    if let Some(next_hop) = &config.next_hop
+        && !is_on_this_machine(&config.address)
+    {
+        // for https alone: plain HTTP would show the token to the next hop, and leads to this machine only
+        let proxy = reqwest::Proxy::https(format!("http://{next_hop}")).map_err(unusable)?;
+        builder = builder.proxy(proxy);
+    }
+    builder.build().map_err(unusable)
+}
+
+/// What the next hop could not lead to: its loopback is another machine's.
+fn is_on_this_machine(address: &url::Url) -> bool {
+    match address.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.to_canonical().is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
 }
 
 fn tls(config: &config::VaultStore) -> Result<rustls::ClientConfig, StoreError> {

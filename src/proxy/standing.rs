@@ -1,0 +1,72 @@
+//! Whether a tenant is served.
+//!
+//! Job: turn a tenant's state in the fleet, and a profile that cannot be had, into a refusal.
+//! Invariants: nobody is served before the states have been read; a state holds for the next request of every connection.
+//! Failure mode: `tenant_killed`, `tenant_quarantined`, `tenant_unknown`; `token_unavailable` where the store does not say.
+//! Source: CONTRACT sections 2.12 and 4.
+
+use crate::fleet::Fleet;
+use crate::outcome::{Failure, Reason};
+use crate::roster::Missing;
+use crate::tenant::{TenantId, TenantState};
+
+/// Lets an active tenant pass.
+pub(super) fn check(fleet: &Fleet, tenant: &TenantId) -> Result<(), Failure> {
+    if !fleet.is_known() {
+        return Err(Failure::new(
+            Reason::TokenUnavailable,
+            "The store has not said yet which tenants are served.",
+            "store: the fleet's record has not been read since the start; the sidecar keeps trying. See /health/ready.",
+        )
+        .retry_after(2));
+    }
+    match fleet.state(tenant) {
+        TenantState::Active => Ok(()),
+        TenantState::Quarantined => Err(set_aside(fleet, tenant, Reason::TenantQuarantined)),
+        TenantState::Killed => Err(set_aside(fleet, tenant, Reason::TenantKilled)),
+    }
+}
+
+fn set_aside(fleet: &Fleet, tenant: &TenantId, reason: Reason) -> Failure {
+    let how = if reason == Reason::TenantKilled {
+        "switched off"
+    } else {
+        "set aside"
+    };
+    let why = fleet.standing(tenant).map_or_else(String::new, |standing| {
+        format!(
+            "By {} since {}: {}. ",
+            standing.by, standing.since, standing.reason
+        )
+    });
+    Failure::new(
+        reason,
+        format!("Tenant {tenant} was {how}; nothing was sent."),
+        format!(
+            "{why}When the cause is mended, an operator runs `spapi-sidecar tenant resume {tenant} --reason \"…\"`."
+        ),
+    )
+}
+
+/// What a caller is told for whom there is no tenant.
+pub(super) fn missing(id: &TenantId, missing: Missing) -> Failure {
+    match missing {
+        Missing::Unknown => Failure::new(
+            Reason::TenantUnknown,
+            format!("Tenant {id} is not configured."),
+            "Add it to `tenants`, or to the store where `tenants: { from: store }` is set, or use the placeholder of one that is there.",
+        ),
+        Missing::Broken(fault) => Failure::new(
+            Reason::TenantUnknown,
+            format!("Tenant {id} has a profile in the store that cannot be used."),
+            format!("tenants/{id}/profile, {fault}. It is read again within a minute."),
+        ),
+        Missing::Store(error) => Failure::new(
+            Reason::TokenUnavailable,
+            format!("The store cannot say now who tenant {id} is."),
+            "store: the tenant's profile could not be read; the sidecar tries again with the next request.",
+        )
+        .retry_after(2)
+        .caused_by(error),
+    }
+}

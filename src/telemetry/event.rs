@@ -32,6 +32,15 @@ pub enum Event<'a> {
         /// `access`, `grantless` or `rdt`.
         token_kind: &'static str,
     },
+    /// Amazon refuses tokens that it has just issued, or takes them again: said once each time (alert `upstream_incident`).
+    FreshTokenRefused {
+        /// Whose.
+        tenant: &'a TenantId,
+        /// `access`, `grantless` or `rdt`.
+        token_kind: &'static str,
+        /// Whether it is over.
+        over: bool,
+    },
     /// An exchange for a token has ended.
     Exchange(Exchange<'a>),
     /// A phantom access token was handed to a program.
@@ -74,6 +83,24 @@ pub enum Event<'a> {
         up: bool,
         /// The cause, where it does not: see [`crate::store::StoreError::cause`].
         cause: Option<&'static str>,
+    },
+    /// The audit can be written after it could not, or the other way round.
+    Audit {
+        /// Why it cannot be written, where it cannot: see [`crate::audit::Unavailable::cause`].
+        cause: Option<&'static str>,
+    },
+    /// A tenant was diagnosed: every hour, and when something happened that a diagnosis may turn on.
+    Verdict {
+        /// Who.
+        tenant: &'a TenantId,
+        /// The probable cause, in the word of [`crate::verdict::cause::Cause::as_str`]; `None` where all is well.
+        cause: Option<&'static str>,
+        /// `ok`, `degraded` or `failing`.
+        status: &'static str,
+        /// What it rests on, in one line; empty where all is well.
+        evidence: &'a str,
+        /// What to do; empty where all is well.
+        next_step: &'a str,
     },
     /// A reload has ended.
     Reload {

@@ -2,24 +2,56 @@
 
 use std::fmt;
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use opentelemetry::trace::TraceContextExt as _;
+use tracing::Dispatch;
+use tracing::dispatcher::WeakDispatch;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
 
 use super::Sink;
+use super::w3c::TraceId;
 
 /// The tracing layer that writes to our sink.
 pub(super) struct Lines {
     pub(super) sink: Sink,
     pub(super) pretty: bool,
     pub(super) release: Arc<str>,
+    /// Whom to ask for the trace of a line.
+    pub(super) dispatch: OnceLock<WeakDispatch>,
 }
 
-impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
-    fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
+impl Lines {
+    /// The trace of the request in whose course something is said.
+    fn trace<S>(&self, event: &tracing::Event<'_>, context: &Context<'_, S>) -> Option<TraceId>
+    where
+        S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let span = context.event_span(event)?.id();
+        let dispatch = self.dispatch.get()?.upgrade()?;
+        let trace = tracing_opentelemetry::get_otel_context(&span, &dispatch)?;
+        TraceId::new(trace.span().span_context().trace_id().to_bytes())
+    }
+}
+
+impl<S> tracing_subscriber::Layer<S> for Lines
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_register_dispatch(&self, dispatch: &Dispatch) {
+        let _first_counts = self.dispatch.set(dispatch.downgrade());
+    }
+
+    fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
+        if let Some(trace) = self.trace(event, &context) {
+            fields
+                .rest
+                .insert("trace_id".to_owned(), trace.to_string().into());
+        }
         let level = event.metadata().level().as_str().to_ascii_lowercase();
         let ts = humantime::format_rfc3339_micros(super::now());
         self.sink.line(|line| {
@@ -137,6 +169,7 @@ mod tests {
             sink: Sink::new(kept.clone()),
             pretty,
             release: "r1".into(),
+            dispatch: OnceLock::new(),
         };
         let sink = lines.sink.clone();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {

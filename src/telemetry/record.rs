@@ -14,7 +14,9 @@ use tokio::time::Instant;
 
 use super::Sink;
 use super::event::{Event, Events};
+use super::trace::Trace;
 use super::traffic::{Kind, Traffic};
+use super::w3c::{Parent, TraceId};
 use crate::outcome::Reason;
 use crate::tenant::TenantId;
 
@@ -146,6 +148,10 @@ pub struct Record {
     pub amzn_request_id: Option<String>,
     /// Whether a usable token was in memory when the request needed one; `None` where it needed none.
     pub token_was_waiting: Option<bool>,
+    /// Whether the audit has a line of it, and wants one of its end.
+    pub audited: bool,
+    /// Its spans, where traces are made.
+    pub trace: Trace,
     forgotten: bool,
 }
 
@@ -180,6 +186,8 @@ impl Record {
             head_ready: None,
             amzn_request_id: None,
             token_was_waiting: None,
+            audited: false,
+            trace: Trace::none(),
             forgotten: false,
         }
     }
@@ -187,6 +195,28 @@ impl Record {
     /// Writes nothing after all: what follows has records of its own.
     pub const fn forget(&mut self) {
         self.forgotten = true;
+    }
+
+    /// Begins the trace of this request, or continues that of the program.
+    pub fn begin_trace(&mut self, parent: Option<Parent>) {
+        self.trace = Trace::begin(parent, self.id, &self.host, &self.method);
+    }
+
+    /// The trace that it belongs to: ours, or else the program's own.
+    #[must_use]
+    pub const fn trace_id(&self) -> Option<TraceId> {
+        self.trace.id()
+    }
+
+    /// Notes whether a usable token was in memory. The first word counts: later attempts replace a token that was refused.
+    pub fn token_was_waiting(&mut self, waiting: bool) {
+        self.token_was_waiting.get_or_insert(waiting);
+    }
+
+    /// Time since it was opened.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.opened.elapsed()
     }
 
     /// Notes that the response head is ready: what comes after is streaming.
@@ -247,6 +277,9 @@ impl Record {
             " upstream_ms={upstream:.1} overhead_us={overhead} request_id={}",
             self.id
         );
+        if let Some(id) = self.trace_id() {
+            let _infallible = write!(line, " trace_id={id}");
+        }
     }
 
     fn write(&self, line: &mut Vec<u8>) {
@@ -294,7 +327,12 @@ impl Record {
         number(line, micros(self.overhead()));
         line.extend_from_slice(br#","amzn_request_id":"#);
         text(line, self.amzn_request_id.as_deref());
-        line.extend_from_slice(br#","trace_id":null,"release":"#);
+        match self.trace_id() {
+            Some(id) => {
+                let _infallible = write!(line, r#","trace_id":"{id}","release":"#);
+            }
+            None => line.extend_from_slice(br#","trace_id":null,"release":"#),
+        }
         text(line, Some(&self.recorder.release));
         line.push(b'}');
     }
@@ -358,6 +396,18 @@ impl Drop for Record {
                 .traffic
                 .note(kind, self.outcome, self.reason, super::now());
         }
+        self.trace.end(&super::trace::End {
+            tenant: self.tenant.as_ref(),
+            operation: &self.operation,
+            template: &self.template,
+            method: &self.method,
+            status: self.status,
+            outcome: self.outcome,
+            reason: self.reason,
+            token_kind: self.token_kind,
+            token_was_waiting: self.token_was_waiting,
+            attempts: self.attempts,
+        });
         self.recorder.events.note(&Event::Request(self));
         self.recorder.sink.line(|line| {
             if self.recorder.pretty {

@@ -1,9 +1,7 @@
 //! Nothing secret shows anywhere, at any level, whatever goes wrong; and every request is written down once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 use spapi_sidecar::phantom::{Kind, PhantomKey};
 use spapi_sidecar::sandbox::{AppRegistration, GrantRegistration, Options};
@@ -14,6 +12,8 @@ use spapi_sidecar::tenant::TenantId;
 use tokio::io::AsyncReadExt as _;
 
 use crate::support::child::{ChildSidecar, Process};
+use crate::support::collector::{Collector, Manner};
+use crate::support::search::Search;
 use crate::support::sidecar::{NA, Setup, eventually, fault, open_store, put_proxy_key};
 use crate::support::wire::{Answer, basic, dial, request};
 
@@ -22,71 +22,10 @@ const PROXY_KEY: &str = "canaryKey7Zq2mXw9Rt4Lb8Nc3Vd6Hf1";
 const ORDER: &str = "902-canaryOrder-1234567";
 const LWA: &str = "api.amazon.com";
 
-/// What must not show, and where it was looked for.
-struct Search {
-    secrets: BTreeSet<String>,
-    places: BTreeMap<String, String>,
-}
-
-impl Search {
-    fn secret(&mut self, text: &str) {
-        assert!(text.len() >= 8, "{text} could stand anywhere");
-        self.secrets.insert(text.to_owned());
-    }
-
-    /// Every secret that is found, with its spelling and its place.
-    fn found(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        for (place, text) in &self.places {
-            for secret in &self.secrets {
-                for spelling in spellings(secret) {
-                    if let Some(at) = text.find(&spelling) {
-                        let around: String = text[..at]
-                            .chars()
-                            .rev()
-                            .take(80)
-                            .collect::<Vec<_>>()
-                            .into_iter()
-                            .rev()
-                            .collect();
-                        found.push(format!("{place}: {spelling} (of {secret}) after …{around}"));
-                    }
-                }
-            }
-        }
-        found
-    }
-}
-
-/// A secret as it is, percent-encoded, in hexadecimal and in base64 wherever it may begin.
-fn spellings(secret: &str) -> Vec<String> {
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let percent: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-    let mut all = vec![
-        secret.to_owned(),
-        hex.to_ascii_uppercase(),
-        hex,
-        percent.to_ascii_lowercase(),
-        percent,
-        form,
-    ];
-    for shift in 0..3 {
-        let bytes = [&[0; 3][..shift], secret.as_bytes()].concat();
-        for encoded in [
-            STANDARD_NO_PAD.encode(&bytes),
-            URL_SAFE_NO_PAD.encode(&bytes),
-        ] {
-            // the first and last characters also hold bits of what stands around it
-            all.push(encoded[4..encoded.len() - 2].to_owned());
-        }
-    }
-    all
-}
-
 /// A child in trouble, what it answered, and how much it was asked.
 struct Scene {
     child: ChildSidecar,
+    collector: Collector,
     phantoms: PhantomKey,
     search: Search,
     asked: usize,
@@ -96,6 +35,7 @@ struct Scene {
 impl Scene {
     async fn set() -> Self {
         let base = Setup::default();
+        let collector = Collector::start(Manner::Takes).await;
         let grants = TENANTS.map(|tenant| {
             GrantRegistration::new(RefreshToken::new(format!("Atzr|canary-{tenant}")), tenant)
         });
@@ -109,17 +49,14 @@ impl Scene {
                 tenants: format!("{}{more}", base.tenants),
                 grants: TENANTS.to_vec(),
                 upstream: "  response_timeout: 500ms".to_owned(),
-                sections: "telemetry: { log: { level: trace } }".to_owned(),
+                sections: collector.section(", log: { level: trace }"),
                 ..base
             },
-            &[("RUST_LOG", "trace")],
+            &[("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full")],
         )
         .await;
         put_proxy_key(child.stage.folder.path(), "acme", PROXY_KEY).await;
-        let mut search = Search {
-            secrets: BTreeSet::new(),
-            places: BTreeMap::new(),
-        };
+        let mut search = Search::default();
         for secret in [
             "amzn1.application-oa2-client.canary",
             "amzn1.oa2-cs.v1.canary",
@@ -139,6 +76,7 @@ impl Scene {
         let phantoms = phantom_key(&store).await.unwrap();
         Self {
             child,
+            collector,
             phantoms,
             search,
             asked: 0,
@@ -153,7 +91,7 @@ impl Scene {
         assert!(self.ids.insert(id.to_owned()), "a request id came twice");
         if answer.field("x-spapi-sidecar-error").is_some() {
             let text = format!("{:?} {}", answer.fields, answer.text());
-            self.search.places.insert(format!("answer {id}"), text);
+            self.search.place(format!("answer {id}"), text);
         }
     }
 
@@ -171,10 +109,17 @@ impl Scene {
         self.search.secret(&query);
         self.search.secret(&agent);
         let join = if target.contains('?') { '&' } else { '?' };
+        let state = format!("vendor={agent}");
         let fields = [
             ("x-amz-access-token", &*phantom),
             ("user-agent", &agent),
             ("cookie", &agent),
+            (
+                "traceparent",
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            ),
+            ("tracestate", &state),
+            ("baggage", &state),
         ];
         let text = request(
             "GET",
@@ -489,6 +434,7 @@ async fn look_around(scene: &mut Scene) {
         "/metrics",
         "/",
         "/api/v1/status",
+        "/canary-of-nothing",
     ] {
         let url = format!("http://{}{path}", scene.child.admin);
         let answer = reqwest::get(&url).await.unwrap();
@@ -497,16 +443,52 @@ async fn look_around(scene: &mut Scene) {
             answer.headers().clone(),
             answer.text().await.unwrap()
         );
-        scene.search.places.insert(url, text);
+        scene.search.place(url, text);
     }
-    for file in ["cmdline", "environ"] {
+    // as `ps e` sees it; whoever may not read a file has found nothing there either
+    for file in ["cmdline", "environ", "comm", "status", "maps"] {
         let path = format!("/proc/{}/{file}", scene.child.id());
-        // whoever may not read it has found nothing there either
         let bytes = std::fs::read(&path).unwrap_or_default();
         scene
             .search
-            .places
-            .insert(path, String::from_utf8_lossy(&bytes).into_owned());
+            .place(path, String::from_utf8_lossy(&bytes).into_owned());
+    }
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", scene.child.id())).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let words: Vec<_> = core.unwrap().split_whitespace().collect();
+    assert_eq!(words[4..6], ["0", "0"], "no core file may hold a token");
+}
+
+/// What the commands print that look at the same store and the same sidecar.
+fn ask_the_commands(scene: &mut Scene) {
+    let config = scene.child.stage.folder.path().join("proxy.yaml");
+    for arguments in [
+        &["tenant", "list"][..],
+        &["tenant", "list", "--json"],
+        &["check"],
+        &["check", "--json"],
+        &["ledger"],
+        &["ledger", "--from-traffic"],
+        &["ca", "show"],
+        &["env"],
+        &["health"],
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_spapi-sidecar"))
+            .args(arguments)
+            .arg("--config")
+            .arg(&config)
+            .env("RUST_LOG", "trace")
+            .output()
+            .unwrap();
+        assert!(output.status.code().is_some(), "{arguments:?}: {output:?}");
+        let text = [output.stdout, output.stderr].concat();
+        assert!(!text.is_empty(), "{arguments:?} says nothing");
+        scene.search.place(
+            format!("{arguments:?}"),
+            String::from_utf8_lossy(&text).into_owned(),
+        );
     }
 }
 
@@ -562,6 +544,7 @@ async fn no_secret_shows_anywhere_whatever_goes_wrong_and_every_request_is_recor
     scene.search.secret("canary-store-content");
     assert_eq!(scene.get("delta", "/orders/v0/orders").await, 503);
     look_around(&mut scene).await;
+    ask_the_commands(&mut scene);
     let want = scene.asked;
     eventually("a record for each request", || {
         scene.child.records().len() >= want
@@ -570,6 +553,7 @@ async fn no_secret_shows_anywhere_whatever_goes_wrong_and_every_request_is_recor
     scene.child.terminate();
     let Scene {
         child,
+        collector,
         mut search,
         asked,
         ids,
@@ -578,8 +562,14 @@ async fn no_secret_shows_anywhere_whatever_goes_wrong_and_every_request_is_recor
     let (stage, status, stdout, stderr) = child.ended().await;
     assert!(status.success(), "{status}: {stderr}");
     check_lines(&stdout, asked, &ids);
-    search.places.insert("stdout".to_owned(), stdout);
-    search.places.insert("stderr".to_owned(), stderr);
+    search.place("stdout", stdout);
+    search.place("stderr", stderr);
+    let spans = collector.spans();
+    assert!(spans.len() > 5 * asked / 2, "{} spans", spans.len());
+    search.place("traces", collector.bytes());
+    search.place("traces, decoded", format!("{spans:?}"));
+    let audit = std::fs::read(folder.join("audit.jsonl")).unwrap_or_default();
+    search.place("audit", String::from_utf8_lossy(&audit).into_owned());
     std::fs::write(folder.join("store.sealed"), sealed).unwrap();
     std::fs::write(folder.join("store.key"), "6b".repeat(32)).unwrap();
     search.secret(&"6b".repeat(32));
@@ -588,10 +578,7 @@ async fn no_secret_shows_anywhere_whatever_goes_wrong_and_every_request_is_recor
         .await;
     assert_eq!(status.code(), Some(2), "{stdout}{stderr}");
     assert!(stderr.contains("store.key"), "{stderr}");
-    search.places.insert(
-        "the start with a wrong store key".to_owned(),
-        stdout + &stderr,
-    );
+    search.place("the start with a wrong store key", stdout + &stderr);
     drop(stage);
     let found = search.found();
     assert!(found.is_empty(), "{}", found.join("\n"));
@@ -610,20 +597,20 @@ async fn no_secret_shows_anywhere_whatever_goes_wrong_and_every_request_is_recor
     }
 }
 
-#[test]
-fn the_search_finds_a_secret_in_every_spelling() {
-    let secret = "Atzr|canary-acme";
-    for text in [
-        "x Atzr|canary-acme y".to_owned(),
-        "Atzr%7Ccanary-acme".to_owned(),
-        "41747a727c63616e6172792d61636d65".to_owned(),
-        STANDARD_NO_PAD.encode(format!("acme:{secret}!")),
-        URL_SAFE_NO_PAD.encode(format!("a:{secret}")),
-    ] {
-        let search = Search {
-            secrets: BTreeSet::from([secret.to_owned()]),
-            places: BTreeMap::from([("here".to_owned(), text.clone())]),
-        };
-        assert!(!search.found().is_empty(), "{text}");
-    }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_leaves_no_core_and_no_secret_behind() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let mut scene = Scene::set().await;
+    successes(&mut scene).await;
+    scene.child.crash();
+    let Scene {
+        child, mut search, ..
+    } = scene;
+    let (_stage, status, stdout, stderr) = child.ended().await;
+    assert_eq!(status.signal(), Some(6), "{status}");
+    assert!(!status.core_dumped());
+    search.place("stdout", stdout);
+    search.place("stderr", stderr);
+    let found = search.found();
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }

@@ -1,0 +1,267 @@
+//! What a person is told of, early, once, and until it is over.
+//!
+//! Job: [`Alerts`] listens to what happens, keeps what fires on one board, and says each turn in the log, to the webhook and to
+//! whoever looks (metrics, status, console). It decides, too, which tenants a cause sets aside by itself.
+//! Invariants: an episode is said once when it begins, again only where it grows worse, and once when it ends; a detail holds
+//! ids, closed words, templates, counts and dates, never a secret; a request waits for nothing here.
+//! Failure mode: none for requests; a notice that cannot be delivered becomes a line of the audit ([`webhook`]).
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::config::{Config, QuarantineCause};
+use crate::telemetry;
+use crate::telemetry::event::{Event, Observer};
+use crate::tenant::{AppId, TenantId};
+
+pub mod board;
+pub mod due;
+mod endpoint;
+mod quarantine;
+mod rule;
+mod settings;
+pub mod webhook;
+pub mod window;
+
+use board::Board;
+pub use board::{Alert, Moment, Notice, Turn};
+use due::Due;
+pub use endpoint::Call;
+pub use quarantine::Order;
+use rule::Rules;
+use settings::Settings;
+use webhook::Letter;
+
+/// Where the runbooks are, below the root of the project.
+const RUNBOOKS: &str = "deploy/runbooks/";
+
+macro_rules! alerts {
+    ($($(#[$doc:meta])* $name:ident => $word:literal;)+) => {
+        /// Everything that can fire.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        pub enum AlertKind {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl AlertKind {
+            /// Every kind, for tables and tests.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The word of the log, the metric and the webhook.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)+ }
+            }
+        }
+    };
+}
+
+alerts! {
+    /// 401s and 403s of one tenant passed `alerts.auth_errors`.
+    AuthErrors => "auth_errors";
+    /// Exchanges of one tenant failed in a row.
+    RefreshFailing => "refresh_failing";
+    /// A tenant called a route for the first time, or was refused one for the first time.
+    NewEndpoint => "new_endpoint";
+    /// Too many requests found no fresh token waiting.
+    FreshnessSlo => "freshness_slo";
+    /// An app's charge method lapses, has lapsed, or was declined.
+    ChargeMethodDue => "charge_method_due";
+    /// An app's client secret lapses or has lapsed.
+    ClientSecretDue => "client_secret_due";
+    /// A selling partner has to authorize again.
+    AuthorizationDue => "authorization_due";
+    /// A developer profile is due for review.
+    ProfileReviewDue => "profile_review_due";
+    /// The sidecar's CA ends.
+    CaDue => "ca_due";
+    /// A tenant is set aside.
+    TenantQuarantined => "tenant_quarantined";
+    /// A program sent a token that Amazon issued.
+    AppHoldsRealToken => "app_holds_real_token";
+    /// A phantom was vended and then never used.
+    BypassSuspected => "bypass_suspected";
+    /// Amazon fails, or refuses fresh tokens, for many.
+    UpstreamIncident => "upstream_incident";
+    /// A call went by a break-glass.
+    BreakGlassUsed => "break_glass_used";
+    /// The audit cannot be written.
+    AuditUnavailable => "audit_unavailable";
+}
+
+impl AlertKind {
+    /// What to do about it, as a link from the project's root.
+    #[must_use]
+    pub fn runbook(self) -> String {
+        format!("{RUNBOOKS}{}.md", self.as_str())
+    }
+}
+
+impl fmt::Display for AlertKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Sets a tenant aside for a cause, or serves it again. It must neither block nor fail.
+pub type Act = Box<dyn Fn(&TenantId, QuarantineCause, Order) + Send + Sync>;
+
+/// The alerts of a process.
+pub struct Alerts {
+    origin: Instant,
+    inner: Mutex<Inner>,
+    outlet: OnceLock<mpsc::Sender<Letter>>,
+    act: OnceLock<Act>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    rules: Rules,
+    board: Board,
+}
+
+impl Alerts {
+    /// Watches by the thresholds of a configuration; `apps` says which app each tenant has.
+    #[must_use]
+    pub fn new(config: &Config, apps: impl Iterator<Item = (TenantId, AppId)>) -> Arc<Self> {
+        let settings = Settings::new(config, apps);
+        Arc::new(Self {
+            origin: Instant::now(),
+            inner: Mutex::new(Inner {
+                rules: Rules::new(settings),
+                board: Board::default(),
+            }),
+            outlet: OnceLock::new(),
+            act: OnceLock::new(),
+        })
+    }
+
+    /// Puts other thresholds in force; what has happened so far is kept.
+    pub fn configure(&self, config: &Config, apps: impl Iterator<Item = (TenantId, AppId)>) {
+        let settings = Settings::new(config, apps);
+        self.change(|rules, board, _| rules.configure(settings, board));
+    }
+
+    /// Where notices go besides the log. The first call counts.
+    pub fn tell(&self, outlet: mpsc::Sender<Letter>) {
+        let _first_counts = self.outlet.set(outlet);
+    }
+
+    /// Who sets tenants aside. The first call counts.
+    pub fn act(&self, act: Act) {
+        let _first_counts = self.act.set(act);
+    }
+
+    /// Looks at the clock: what time alone turns, turns here.
+    pub fn tick(&self) {
+        self.change(Rules::tick);
+    }
+
+    /// What comes due, as of now: everything, each time.
+    pub fn dues(&self, dues: &[Due]) {
+        self.change(|rules, board, now| rules.dues(dues, board, now));
+    }
+
+    /// Why the audit cannot be written, where it cannot.
+    pub fn audit(&self, cause: Option<&'static str>) {
+        self.change(|_, board, now| rule::audit(cause, board, now));
+    }
+
+    /// Whether a tenant's vendor groups are linked to the application.
+    pub fn vendor_link(&self, tenant: &TenantId, is_broken: bool) {
+        let cause = QuarantineCause::VendorLinkBroken;
+        self.change(|rules, _, _| rules.quarantines.found(tenant, cause, is_broken));
+    }
+
+    /// What fires now, by kind and subject.
+    #[must_use]
+    pub fn active(&self) -> Vec<Alert> {
+        self.inner().board.active()
+    }
+
+    /// Calls that were made before this process began: they are nothing new.
+    pub fn know_endpoints(&self, calls: &[Call<'_>]) {
+        self.inner().rules.endpoints.know(calls);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Rules, &mut Board, Moment)) {
+        let now = Moment {
+            at: self.origin.elapsed(),
+            wall: telemetry::now(),
+        };
+        let orders = {
+            let mut inner = self.inner();
+            let Inner { rules, board } = &mut *inner;
+            change(rules, board, now);
+            // said under the lock, so that a clearing never overtakes its firing
+            for notice in board.take_notices() {
+                self.say(notice);
+            }
+            rules.quarantines.take_orders()
+        };
+        // outside of it: whoever acts says so in an event, which comes back here
+        if let Some(act) = self.act.get() {
+            for (tenant, cause, order) in orders {
+                act(&tenant, cause, order);
+            }
+        }
+    }
+
+    fn say(&self, notice: Notice) {
+        let Notice { alert, turn } = &notice;
+        let (kind, state, runbook) = (alert.kind.as_str(), turn.as_str(), alert.kind.runbook());
+        let since = humantime::format_rfc3339_seconds(alert.since);
+        match turn {
+            Turn::Firing => {
+                tracing::warn!(alert = kind, subject = &*alert.subject, state, %since, detail = alert.detail, runbook, "alert");
+            }
+            Turn::Cleared => {
+                tracing::info!(alert = kind, subject = &*alert.subject, state, %since, detail = alert.detail, runbook, "alert");
+            }
+        }
+        let Some(outlet) = self.outlet.get() else {
+            return;
+        };
+        let written = Instant::now();
+        if outlet.try_send(Letter { notice, written }).is_err() {
+            tracing::warn!("more alerts wait for the webhook than may; this one was not sent");
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // what is on the board is whole between any two of its changes
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Alerts {
+    fn note(&self, event: &Event<'_>) {
+        self.change(|rules, board, now| rules.event(event, board, now));
+    }
+}
+
+impl fmt::Debug for Alerts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alerts").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_alert_has_a_word_and_a_runbook_of_its_own_that_is_there() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut words: Vec<&str> = AlertKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        for kind in AlertKind::ALL {
+            assert!(root.join(kind.runbook()).is_file(), "{}", kind.runbook());
+        }
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), AlertKind::ALL.len());
+    }
+}

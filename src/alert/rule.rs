@@ -1,0 +1,526 @@
+//! What makes an alert fire, and what ends it.
+//!
+//! Job: from events, the clock and due dates to the [`Board`].
+//! Invariants: pure but for what it remembers: every time is an argument; what is remembered is bounded by the tenants of the
+//! configuration; an event of a request costs a few look-ups.
+//! Failure mode: none.
+//! Source: CONTRACT section 4, Alerts.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::AlertKind;
+use super::board::{Board, Moment, Raise};
+use super::due::Due;
+use super::endpoint::{Endpoints, Fate};
+use super::quarantine::Quarantines;
+use super::settings::Settings;
+use super::window::{Share, Window};
+use crate::config::QuarantineCause;
+use crate::outcome::{Denial, Reason};
+use crate::telemetry::event::{BreakGlassPhase, Event, Exchange};
+use crate::telemetry::record::{Outcome, Record};
+use crate::tenant::{TenantId, TenantState};
+
+/// How long what happens once keeps firing: long enough to be seen on a screen, short enough to be said again tomorrow.
+const SEEN_FOR: Duration = Duration::from_hours(1);
+
+/// How long Amazon's word on a lapsed client secret is believed after the last time.
+const SECRET_QUIET: Duration = Duration::from_mins(15);
+
+/// How long a vended phantom may stay unused: an SDK asks for a token because it is about to call.
+const BYPASS: Duration = Duration::from_mins(10);
+
+/// Burn rates that alert, over a long and a short window: the budget of 30 days is gone in two days, or in five.
+const BURNS: [(f64, usize, usize, &str); 2] = [(14.4, 2, 0, "1h"), (6.0, 3, 1, "6h")];
+
+/// The windows of [`BURNS`], in minutes.
+const BURN_WINDOWS: [u64; 4] = [5, 30, 60, 360];
+
+/// Fewest misses that are worth an alert: one cold start of a quiet sidecar is none.
+const LEAST_MISSES: u64 = 5;
+
+/// How far back an incident at Amazon is looked for.
+const INCIDENT: Duration = Duration::from_mins(5);
+
+/// Fewest failures that make an incident, beside their being half of all calls.
+const LEAST_FAILURES: u64 = 10;
+
+/// Tenants whose fresh tokens have to be refused at the same time: one may be its own grant's trouble.
+const LEAST_TENANTS: usize = 2;
+
+/// What is remembered, and the thresholds.
+#[derive(Debug)]
+pub(super) struct Rules {
+    settings: Settings,
+    tenants: HashMap<TenantId, Facts>,
+    fresh: [Share; 4],
+    upstream: Share,
+    /// When a fresh token of a tenant was last refused.
+    refused: HashMap<TenantId, Duration>,
+    pub(super) endpoints: Endpoints,
+    pub(super) quarantines: Quarantines,
+}
+
+/// What is remembered of a tenant.
+#[derive(Debug)]
+struct Facts {
+    auth_errors: Window,
+    /// Failed exchanges in a row, by kind.
+    failures: HashMap<&'static str, u32>,
+    /// Since when a phantom waits to be used.
+    vended: Option<Duration>,
+}
+
+impl Rules {
+    pub(super) fn new(settings: Settings) -> Self {
+        let mut quarantines = Quarantines::default();
+        quarantines.configure(&settings.alerts.quarantine_on);
+        Self {
+            settings,
+            tenants: HashMap::new(),
+            fresh: BURN_WINDOWS.map(|minutes| Share::new(Duration::from_mins(minutes))),
+            upstream: Share::new(INCIDENT),
+            refused: HashMap::new(),
+            endpoints: Endpoints::default(),
+            quarantines,
+        }
+    }
+
+    pub(super) fn configure(&mut self, settings: Settings, board: &mut Board) {
+        let window = settings.alerts.auth_errors.1;
+        if window != self.settings.alerts.auth_errors.1 {
+            for facts in self.tenants.values_mut() {
+                facts.auth_errors = Window::new(window);
+            }
+        }
+        self.quarantines.configure(&settings.alerts.quarantine_on);
+        self.tenants
+            .retain(|tenant, _| settings.app(tenant).is_some());
+        self.refused
+            .retain(|tenant, _| settings.app(tenant).is_some());
+        for kind in [
+            AlertKind::AuthErrors,
+            AlertKind::RefreshFailing,
+            AlertKind::BypassSuspected,
+        ] {
+            let stays = |subject: &str| settings.tenants().any(|(id, _)| id.as_str() == subject);
+            board.drop_others(kind, stays, "the tenant is not configured any more");
+        }
+        self.settings = settings;
+    }
+
+    pub(super) fn event(&mut self, event: &Event<'_>, board: &mut Board, now: Moment) {
+        match event {
+            Event::Request(record) => self.request(record, board, now),
+            Event::Denied {
+                tenant,
+                operation,
+                status,
+                denial,
+                token_kind,
+            } => {
+                if matches!(status, 401 | 403) {
+                    let last =
+                        format!("{status} {} to {operation} ({token_kind})", denial.as_str());
+                    self.auth_error(tenant, &last, board, now);
+                }
+                if *denial == Denial::SecretLapsed {
+                    self.secret_lapsed(tenant, board, now);
+                }
+            }
+            Event::Exchange(exchange) => self.exchange(exchange, board, now),
+            Event::PhantomVended { tenant } => {
+                if let Some(tenant) = tenant {
+                    self.facts(tenant).vended.get_or_insert(now.at);
+                }
+            }
+            Event::RealTokenSeen { tenant } => {
+                let whose = tenant.map_or("unknown", TenantId::as_str);
+                let detail = "a program sent a token that Amazon issued; it was dropped. Take real credentials away from programs behind the sidecar";
+                let raise = Raise::new(AlertKind::AppHoldsRealToken, whose, detail);
+                board.raise(raise.until_quiet_for(SEEN_FOR), now);
+            }
+            Event::State {
+                tenant,
+                state,
+                reason,
+                by,
+            } => state_changed(tenant, *state, reason, by, board, now),
+            Event::BreakGlass {
+                tenant,
+                allow,
+                what,
+                reason,
+                by,
+            } => {
+                let routes = allow.join(", ");
+                let kind = AlertKind::BreakGlassUsed;
+                match what {
+                    BreakGlassPhase::Used => {
+                        let detail = format!("a call went by {routes}, opened by {by}: {reason}");
+                        board.raise(
+                            Raise::new(kind, tenant.as_str(), detail).about(&routes),
+                            now,
+                        );
+                    }
+                    BreakGlassPhase::Expired | BreakGlassPhase::Revoked => {
+                        board.clear(kind, tenant.as_str(), |about| about == routes, "it is over");
+                    }
+                    BreakGlassPhase::Opened => {}
+                }
+            }
+            Event::FreshTokenRefused { tenant, over, .. } => {
+                if *over {
+                    self.refused.remove(*tenant);
+                } else {
+                    self.refused.insert((*tenant).clone(), now.at);
+                }
+            }
+            Event::Verdict { tenant, cause, .. } => {
+                let broken = *cause == Some("vendor_link_broken");
+                self.quarantines
+                    .found(tenant, QuarantineCause::VendorLinkBroken, broken);
+            }
+            Event::Audit { cause } => audit(*cause, board, now),
+            Event::Store { .. } | Event::Reload { .. } | Event::Started | Event::Stopping => {}
+        }
+    }
+
+    fn request(&mut self, record: &Record, board: &mut Board, now: Moment) {
+        if let Some(was_waiting) = record.token_was_waiting {
+            for share in &mut self.fresh {
+                share.add(now.at, !was_waiting);
+            }
+        }
+        if record.attempts > 0 && record.outcome != Outcome::Cancelled {
+            self.upstream.add(now.at, is_upstreams_fault(record));
+        }
+        let Some(tenant) = &record.tenant else {
+            return;
+        };
+        match record.reason {
+            Some(Reason::TokenRefused) => {
+                self.refused.insert(tenant.clone(), now.at);
+            }
+            // a token that Amazon takes says that it takes tokens
+            _ if (200..300).contains(&record.status) && record.attempts > 0 => {
+                self.refused.remove(tenant);
+            }
+            _ => {}
+        }
+        if is_api_call(record) && self.facts(tenant).vended.take().is_some() {
+            let detail = "the program's calls come this way";
+            board.clear(
+                AlertKind::BypassSuspected,
+                tenant.as_str(),
+                |_| true,
+                detail,
+            );
+        }
+        if !record.template.is_empty() {
+            self.endpoint(tenant, record, board, now);
+        }
+    }
+
+    fn endpoint(&mut self, tenant: &TenantId, record: &Record, board: &mut Board, now: Moment) {
+        let (method, template) = (&record.method, &record.template);
+        let fate = if record.outcome == Outcome::Refused {
+            Fate::Refused
+        } else {
+            Fate::Allowed
+        };
+        if !self.endpoints.is_new(tenant, method, template, fate) {
+            return;
+        }
+        let reason = record.reason.map_or("", Reason::code);
+        let what = match fate {
+            Fate::Allowed => format!(
+                "first call of {method} {template} ({})",
+                record.outcome.as_str()
+            ),
+            Fate::Refused => format!(
+                "first refusal of {method} {template} ({reason}); `spapi-sidecar ledger --from-traffic` shows what would allow it"
+            ),
+        };
+        let about = format!("{method} {template} {fate:?}");
+        let raise = Raise::new(AlertKind::NewEndpoint, tenant.as_str(), what).about(&about);
+        board.raise(raise.until_quiet_for(SEEN_FOR), now);
+    }
+
+    fn auth_error(&mut self, tenant: &TenantId, last: &str, board: &mut Board, now: Moment) {
+        let (least, window) = self.settings.alerts.auth_errors;
+        let facts = self.facts(tenant);
+        facts.auth_errors.add(now.at);
+        let count = facts.auth_errors.sum(now.at);
+        if count < u64::from(least) {
+            return;
+        }
+        let detail = format!(
+            "{count} answers of 401 or 403 within {}; the last: {last}; {}",
+            humantime::format_duration(window),
+            self.settings.charge(tenant)
+        );
+        board.raise(
+            Raise::new(AlertKind::AuthErrors, tenant.as_str(), detail),
+            now,
+        );
+    }
+
+    fn secret_lapsed(&self, tenant: &TenantId, board: &mut Board, now: Moment) {
+        let app = self.settings.app(tenant).map(|app| app.as_str());
+        let detail = format!(
+            "Amazon says that the app's client secret has lapsed (a call of {tenant}): rotate it, and store it with `spapi-sidecar app put`"
+        );
+        let subject = app.unwrap_or_else(|| tenant.as_str());
+        let raise = Raise::new(AlertKind::ClientSecretDue, subject, detail).about("refused");
+        board.raise(raise.until_quiet_for(SECRET_QUIET), now);
+    }
+
+    fn exchange(&mut self, exchange: &Exchange<'_>, board: &mut Board, now: Moment) {
+        let (tenant, kind) = (exchange.tenant, exchange.kind);
+        if kind == "rdt" {
+            return;
+        }
+        let revoked = exchange.result == Err("grant_revoked");
+        if kind == "access" && (revoked || exchange.result.is_ok()) {
+            self.quarantines
+                .found(tenant, QuarantineCause::GrantRevoked, revoked);
+        }
+        let least = self.settings.alerts.refresh_failures;
+        let failures = self.facts(tenant).failures.entry(kind).or_default();
+        match exchange.result {
+            Ok(_) => {
+                *failures = 0;
+                let clears = |about: &str| about == kind;
+                let detail = "an exchange has succeeded";
+                board.clear(AlertKind::RefreshFailing, tenant.as_str(), clears, detail);
+            }
+            Err(cause) => {
+                *failures = failures.saturating_add(1);
+                if *failures >= least {
+                    let detail = format!(
+                        "{failures} exchange(s) for the {kind} token failed in a row: {cause}"
+                    );
+                    let raise = Raise::new(AlertKind::RefreshFailing, tenant.as_str(), detail);
+                    board.raise(raise.about(kind), now);
+                }
+            }
+        }
+    }
+
+    /// What time alone turns.
+    pub(super) fn tick(&mut self, board: &mut Board, now: Moment) {
+        board.expire(now);
+        let least = u64::from(self.settings.alerts.auth_errors.0);
+        for (tenant, facts) in &mut self.tenants {
+            let id = tenant.as_str();
+            // half the threshold, so that a rate right at it does not flap
+            if board.fires(AlertKind::AuthErrors, id) && facts.auth_errors.sum(now.at) * 2 < least {
+                let detail = "fewer than half as many as the threshold are left in the window";
+                board.clear(AlertKind::AuthErrors, id, |_| true, detail);
+            }
+            if facts.vended.is_some_and(|since| now.at >= since + BYPASS) {
+                let minutes = BYPASS.as_secs() / 60;
+                let detail = format!(
+                    "a phantom token was vended and no call has come in {minutes} minutes: the program's API calls go round the sidecar; `spapi-sidecar doctor` where it runs says why"
+                );
+                board.raise(Raise::new(AlertKind::BypassSuspected, id, detail), now);
+            }
+        }
+        self.freshness(board, now);
+        self.incident(board, now);
+    }
+
+    fn freshness(&mut self, board: &mut Board, now: Moment) {
+        let objective = self.settings.alerts.freshness_slo;
+        let burns = self
+            .fresh
+            .each_mut()
+            .map(|share| share.burn(now.at, objective));
+        let sums = self.fresh.each_mut().map(|share| share.sum(now.at));
+        for (rate, long, short, name) in BURNS {
+            let of = |window: usize| burns.get(window).copied().unwrap_or_default();
+            let (bad, all) = sums.get(long).copied().unwrap_or_default();
+            if of(long) >= rate && of(short) >= rate && bad >= LEAST_MISSES {
+                let detail = format!(
+                    "{bad} of {all} requests in {name} found no fresh token waiting: the error budget of {:.3} % is spent {:.1} times too fast",
+                    (1.0 - objective) * 100.0,
+                    of(long)
+                );
+                let raise = Raise::new(AlertKind::FreshnessSlo, "sidecar", detail).about(name);
+                board.raise(raise, now);
+            } else if of(short) < rate {
+                let detail = "tokens are waiting again";
+                board.clear(
+                    AlertKind::FreshnessSlo,
+                    "sidecar",
+                    |about| about == name,
+                    detail,
+                );
+            }
+        }
+    }
+
+    fn incident(&mut self, board: &mut Board, now: Moment) {
+        let kind = AlertKind::UpstreamIncident;
+        let (bad, all) = self.upstream.sum(now.at);
+        if bad >= LEAST_FAILURES && bad * 2 >= all {
+            let detail = format!(
+                "{bad} of {all} calls in 5 minutes failed at Amazon: 5xx, no answer, or no connection"
+            );
+            board.raise(Raise::new(kind, "amazon", detail).about("failures"), now);
+        } else if bad * 10 < all.max(1) {
+            board.clear(
+                kind,
+                "amazon",
+                |about| about == "failures",
+                "calls succeed again",
+            );
+        }
+        self.refused
+            .retain(|_, last| now.at.saturating_sub(*last) < INCIDENT);
+        let tenants = self.refused.len();
+        if tenants >= LEAST_TENANTS {
+            let detail = format!("fresh tokens of {tenants} tenants are refused at the same time");
+            board.raise(Raise::new(kind, "amazon", detail).about("tokens"), now);
+        } else {
+            board.clear(
+                kind,
+                "amazon",
+                |about| about == "tokens",
+                "tokens are taken again",
+            );
+        }
+    }
+
+    /// Everything that comes due, as of now.
+    pub(super) fn dues(&mut self, dues: &[Due], board: &mut Board, now: Moment) {
+        let reminders = &self.settings.alerts.reminders;
+        for kind in [
+            AlertKind::ChargeMethodDue,
+            AlertKind::ClientSecretDue,
+            AlertKind::AuthorizationDue,
+            AlertKind::ProfileReviewDue,
+            AlertKind::CaDue,
+        ] {
+            let mut due = BTreeSet::new();
+            for one in dues.iter().filter(|due| due.kind == kind) {
+                let stage = one.stage(reminders);
+                if stage > 0 {
+                    due.insert(one.subject.as_str());
+                    board.raise(
+                        Raise::new(kind, &one.subject, one.detail()).stage(stage),
+                        now,
+                    );
+                }
+            }
+            board.keep(
+                kind,
+                "",
+                |subject| due.contains(subject),
+                "the date has moved",
+            );
+        }
+        self.charge_methods(dues, board, now);
+    }
+
+    /// A charge method that was declined or has lapsed, and whom that sets aside.
+    fn charge_methods(&mut self, dues: &[Due], board: &mut Board, now: Moment) {
+        let (kind, declined) = (AlertKind::ChargeMethodDue, &self.settings.declined);
+        for (app, owner) in declined {
+            let owner = owner.as_deref().unwrap_or("nobody is named");
+            let detail = format!(
+                "the charge method is written down as declined (owner: {owner}): mend it in the developer console, then write `status: valid`"
+            );
+            board.raise(
+                Raise::new(kind, app.as_str(), detail).about("declined"),
+                now,
+            );
+        }
+        board.keep(
+            kind,
+            "declined",
+            |app| declined.contains_key(app),
+            "it is valid again",
+        );
+        let over = dues
+            .iter()
+            .filter(|due| due.kind == kind && due.days_left < 0);
+        let over: BTreeSet<&str> = over.map(|due| due.subject.as_str()).collect();
+        for (tenant, app) in self.settings.tenants() {
+            let has_lapsed = declined.contains_key(app) || over.contains(app.as_str());
+            let cause = QuarantineCause::ChargeMethodLapsed;
+            self.quarantines.found(tenant, cause, has_lapsed);
+        }
+    }
+
+    fn facts(&mut self, tenant: &TenantId) -> &mut Facts {
+        let window = self.settings.alerts.auth_errors.1;
+        // an entry would clone the id for every event
+        if !self.tenants.contains_key(tenant) {
+            let facts = Facts {
+                auth_errors: Window::new(window),
+                failures: HashMap::new(),
+                vended: None,
+            };
+            self.tenants.insert(tenant.clone(), facts);
+        }
+        self.tenants
+            .get_mut(tenant)
+            .expect("it was inserted above if it was not there")
+    }
+}
+
+/// Whether a request is a call to SP-API, as opposed to a token request, a document or a tunnel.
+fn is_api_call(record: &Record) -> bool {
+    !["", "token", "document"].contains(&&*record.operation)
+}
+
+/// Whether a call came to nothing for a reason of Amazon's.
+fn is_upstreams_fault(record: &Record) -> bool {
+    let reasons = [
+        Reason::UpstreamUnreachable,
+        Reason::UpstreamTls,
+        Reason::UpstreamTimeout,
+    ];
+    match record.reason {
+        Some(reason) => reasons.contains(&reason),
+        None => record.status >= 500,
+    }
+}
+
+fn state_changed(
+    tenant: &TenantId,
+    state: TenantState,
+    reason: &str,
+    by: &str,
+    board: &mut Board,
+    now: Moment,
+) {
+    let kind = AlertKind::TenantQuarantined;
+    if state == TenantState::Quarantined {
+        let detail =
+            format!("set aside by {by}: {reason}; its calls are refused until it is resumed");
+        board.raise(Raise::new(kind, tenant.as_str(), detail), now);
+    } else {
+        let detail = format!("{} by {by}", state.as_str());
+        board.clear(kind, tenant.as_str(), |_| true, &detail);
+    }
+}
+
+pub(super) fn audit(cause: Option<&str>, board: &mut Board, now: Moment) {
+    let kind = AlertKind::AuditUnavailable;
+    match cause {
+        Some(cause) => {
+            let detail = format!(
+                "the audit cannot be written ({cause}); calls that have to be audited are refused, the others go on"
+            );
+            board.raise(Raise::new(kind, "audit", detail), now);
+        }
+        None => board.clear(kind, "audit", |_| true, "it is written again"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+//! Verdicts on the tenants that are served.
+//!
+//! Job: gather the facts (world, tokens, memory, dates, CA) for the diagnosis; read the dates that only the store knows; say
+//! every verdict hourly, and sooner where something happened that it may turn on.
+//! Invariants: on demand nothing is asked of anybody: a verdict rests on what traffic and exchanges have shown. The hourly round
+//! exchanges where memory holds no usable token, so that a tenant without traffic is known about too.
+//! Failure mode: a store that does not answer leaves the dates as they were.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::admin::Readiness;
+use crate::config::{Date, Tenant};
+use crate::proxy::{Shared, World};
+use crate::store::GrantStore;
+use crate::store::record::{AppCredentials, Grant};
+use crate::telemetry;
+use crate::telemetry::event::Event;
+use crate::tenant::{GrantKind, TenantId, TenantState};
+use crate::token::AccessKey;
+use crate::verdict::due::{self, Ages, Due, DueKind};
+use crate::verdict::facts::{self, Around, Charge, Coverage, Facts, Needs, Sidecar};
+use crate::verdict::memory::Memory;
+use crate::verdict::report::{Checked, Health};
+
+/// Between two rounds.
+const ROUND: Duration = Duration::from_hours(1);
+
+/// Longest wait for a start before the first round: a store that is down must not silence it.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How long news gathers before it is judged: a wave is one piece of news.
+const GATHER: Duration = Duration::from_secs(2);
+
+/// What verdicts are made of.
+pub(super) struct Verdicts {
+    shared: Arc<Shared>,
+    store: Arc<dyn GrantStore>,
+    memory: Arc<Memory>,
+    ages: RwLock<Ages>,
+}
+
+/// What is the same for all tenants of one round.
+struct Common {
+    world: Arc<World>,
+    needs: Arc<Needs>,
+    around: Around,
+    dues: Vec<Due>,
+    now: std::time::SystemTime,
+}
+
+impl Verdicts {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        store: &Arc<dyn GrantStore>,
+        memory: &Arc<Memory>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            shared: Arc::clone(shared),
+            store: Arc::clone(store),
+            memory: Arc::clone(memory),
+            ages: RwLock::default(),
+        })
+    }
+
+    /// Starts the rounds.
+    pub(super) fn start(self: &Arc<Self>, readiness: &Arc<Readiness>) {
+        let (its, ready) = (Arc::clone(self), Arc::clone(readiness));
+        let stop = self.shared.tasks.stopping();
+        let _rounds = self.shared.tasks.control("verdicts", async move {
+            tokio::select! { () = its.rounds(&ready) => {}, () = stop => {} }
+        });
+    }
+
+    /// What comes due, the soonest first.
+    pub(super) fn dues(&self) -> Vec<Due> {
+        self.common().dues
+    }
+
+    /// The verdicts on all tenants, or on one; nothing where there is no such tenant.
+    pub(super) fn health(&self, only: Option<&str>) -> Option<Health> {
+        let common = self.common();
+        let tenants: Vec<Arc<Tenant>> = match only {
+            Some(id) => vec![common.world.tenants.get(&TenantId::parse(id).ok()?)?],
+            None => common.world.tenants.known(),
+        };
+        let days = due::days(&common.dues);
+        let checked: Vec<Checked> = tenants
+            .iter()
+            .map(|tenant| Checked::of(self.facts(&common, &days, tenant)))
+            .collect();
+        let apps = common
+            .world
+            .config
+            .apps
+            .iter()
+            .filter(|app| only.is_none() || tenants.iter().any(|tenant| tenant.app == app.id));
+        Some(Health {
+            checked_at: common.now,
+            release: self.shared.recorder.release.to_string(),
+            apps: apps.cloned().collect(),
+            tenants: checked,
+            dues: common.dues.clone(),
+            remind_within: common.world.config.remind_within(),
+        })
+    }
+
+    fn common(&self) -> Common {
+        let world = self.shared.world.load_full();
+        let now = telemetry::now();
+        let ages = self.ages.read().unwrap_or_else(PoisonError::into_inner);
+        let ca_end = self.shared.leaves.authority().not_after();
+        Common {
+            needs: Arc::new(facts::needs(&world.config.routes)),
+            around: self.memory.around(world.config.alerts.auth_errors.1),
+            dues: due::dues(
+                &world.config.apps,
+                world.tenants.known().iter(),
+                &ages,
+                Some(ca_end),
+                now,
+            ),
+            now,
+            world,
+        }
+    }
+
+    fn facts(
+        &self,
+        common: &Common,
+        days: &HashMap<(DueKind, &str), i64>,
+        tenant: &Arc<Tenant>,
+    ) -> Facts {
+        let config = &common.world.config;
+        let recent = self.memory.recent(&tenant.id);
+        let app = config.apps.iter().find(|app| app.id == tenant.app);
+        Facts {
+            now: common.now,
+            window: config.alerts.auth_errors.1,
+            state: recent
+                .state
+                .as_ref()
+                .map_or(TenantState::Active, |note| note.state),
+            token_left: self
+                .shared
+                .tokens
+                .left(&AccessKey::new(tenant, GrantKind::Refresh)),
+            scopes: Coverage::of(tenant, &common.needs),
+            needs: Arc::clone(&common.needs),
+            recent,
+            charge: app.map_or_else(Charge::default, |app| Charge::of(app, Date::of(common.now))),
+            secret_days: days
+                .get(&(DueKind::ClientSecret, tenant.app.as_str()))
+                .copied(),
+            authorization_days: days
+                .get(&(DueKind::Authorization, tenant.id.as_str()))
+                .copied(),
+            around: common.around,
+            store_trouble: self.memory.store_trouble(),
+            sidecar: Sidecar::Running,
+            remind_within: config.remind_within(),
+            profile: Arc::clone(tenant),
+        }
+    }
+
+    async fn rounds(&self, readiness: &Readiness) {
+        let mut said = HashMap::new();
+        // either way the round begins: what is not ready is part of what it says
+        let _ready = tokio::time::timeout(PATIENCE, readiness.wait()).await;
+        loop {
+            self.read_ages().await;
+            self.exchange_where_there_is_no_token().await;
+            let _all = self.memory.take_changed();
+            self.say(None, &mut said);
+            let next = Instant::now() + ROUND;
+            while tokio::time::timeout_at(next, self.memory.changed())
+                .await
+                .is_ok()
+            {
+                tokio::time::sleep(GATHER).await;
+                self.say(Some(&self.memory.take_changed()), &mut said);
+            }
+        }
+    }
+
+    /// Says the verdicts on these tenants, or on all; writes a line where one has changed.
+    fn say(
+        &self,
+        whose: Option<&BTreeSet<TenantId>>,
+        said: &mut HashMap<TenantId, Option<&'static str>>,
+    ) {
+        let common = self.common();
+        let days = due::days(&common.dues);
+        let concerned = |id: &TenantId| whose.is_none_or(|whose| whose.contains(id));
+        for tenant in &common.world.tenants.known() {
+            if !concerned(&tenant.id) {
+                continue;
+            }
+            let checked = Checked::of(self.facts(&common, &days, tenant));
+            let probable = checked.diagnosis.probable();
+            let cause = probable.map(|finding| finding.cause.as_str());
+            let evidence = probable.map_or_else(String::new, |f| f.evidence.join("; "));
+            let next_step = probable.map_or("", |finding| &finding.next_step);
+            let status = checked.diagnosis.severity().as_str();
+            self.shared.recorder.events.note(&Event::Verdict {
+                tenant: &tenant.id,
+                cause,
+                status,
+                evidence: &evidence,
+                next_step,
+            });
+            let before = said.insert(tenant.id.clone(), cause).flatten();
+            match (before, cause) {
+                (before, Some(cause)) if before != Some(cause) => {
+                    tracing::warn!(tenant = %tenant.id, cause, status, evidence, next_step, "verdict");
+                }
+                (Some(before), None) => {
+                    tracing::info!(tenant = %tenant.id, before, "verdict: all is well again");
+                }
+                (Some(_) | None, _) => {}
+            }
+        }
+        said.retain(|id, _| common.world.tenants.get(id).is_some());
+    }
+
+    /// Reads when each secret and each authorization came to be.
+    async fn read_ages(&self) {
+        let world = self.shared.world.load_full();
+        let mut ages = self
+            .ages
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for app in &world.config.apps {
+            match AppCredentials::load(&*self.store, &app.id).await {
+                Ok(found) => {
+                    let made = found.and_then(|(found, _)| found.rotated_at);
+                    keep(&mut ages.secrets, &app.id, made.as_deref());
+                }
+                Err(_said_by_the_exchange) => return,
+            }
+        }
+        for tenant in world.tenants.known().iter().map(|tenant| &tenant.id) {
+            match Grant::load(&*self.store, tenant).await {
+                Ok(found) => {
+                    let given = found.and_then(|(found, _)| found.authorized_at);
+                    keep(&mut ages.authorizations, tenant, given.as_deref());
+                }
+                Err(_said_by_the_exchange) => return,
+            }
+        }
+        *self.ages.write().unwrap_or_else(PoisonError::into_inner) = ages;
+    }
+
+    async fn exchange_where_there_is_no_token(&self) {
+        let world = self.shared.world.load_full();
+        for tenant in world.tenants.known() {
+            let key = AccessKey::new(&tenant, GrantKind::Refresh);
+            if self.shared.tokens.left(&key).is_none() {
+                // how it ends is said by the exchange, and remembered
+                let _remembered = self.shared.tokens.access(&key).await;
+            }
+        }
+    }
+}
+
+fn keep<K: Clone + Eq + std::hash::Hash>(ages: &mut HashMap<K, Date>, id: &K, day: Option<&str>) {
+    match day.and_then(Date::parse) {
+        Some(day) => ages.insert(id.clone(), day),
+        None => ages.remove(id),
+    };
+}

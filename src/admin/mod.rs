@@ -1,13 +1,13 @@
-//! The admin listener: health, on an address of its own.
+//! The admin listener: health, state, events and actions, on an address of its own.
 //!
-//! Job: answer probes.
+//! Job: answer probes, show what happens, do what an operator asks.
 //! Invariants: nothing secret is reachable here; Host has to be a loopback name or the address that was called, so that no web
-//! page can reach it by DNS rebinding; no CORS.
-//! Failure mode: 403 for a foreign Host, 404 for anything unknown.
+//! page can reach it by DNS rebinding; no CORS; what changes anything needs the admin token ([`action`]).
+//! Failure mode: 403 for a foreign Host, 404 for anything unknown, SP-API's error shape for both and for all else.
+//! Each file brings the routes it answers; [`serve`] only puts them together.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use axum::Json;
 use axum::Router;
@@ -15,71 +15,27 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 use crate::name::{Authority, Host};
 use crate::task::Tasks;
 
-/// What has to happen before traffic may come. The listeners are bound and the CA is written before this exists.
-#[derive(Debug)]
-pub struct Readiness {
-    store_read: AtomicBool,
-    tenants_left: AtomicUsize,
-    ready: watch::Sender<bool>,
-}
+pub mod action;
+pub mod authz;
+pub mod console;
+pub mod events;
+mod metrics;
+pub mod probe;
+pub mod token;
 
-impl Readiness {
-    /// Waits for the store and for the first exchange of this many tenants.
-    #[must_use]
-    pub fn new(tenants: usize) -> Self {
-        Self {
-            store_read: AtomicBool::new(false),
-            tenants_left: AtomicUsize::new(tenants),
-            ready: watch::Sender::new(false),
-        }
-    }
+pub use authz::Verdicts;
 
-    /// The store has been read.
-    pub fn store_was_read(&self) {
-        self.store_read.store(true, Ordering::Release);
-        self.check();
-    }
+pub use probe::Readiness;
 
-    /// A standing tenant's first exchange has ended, well or badly.
-    pub fn tenant_has_answered(&self) {
-        self.tenants_left.fetch_sub(1, Ordering::AcqRel);
-        self.check();
-    }
-
-    /// Completes when everything has happened.
-    pub async fn wait(&self) {
-        let mut ready = self.ready.subscribe();
-        // the sender is ours, so it cannot be gone
-        let _never_gone = ready.wait_for(|ready| *ready).await.is_ok();
-    }
-
-    fn check(&self) {
-        if self.store_read.load(Ordering::Acquire) && self.tenants_left.load(Ordering::Acquire) == 0
-        {
-            self.ready.send_replace(true);
-        }
-    }
-
-    fn waiting_for(&self) -> Vec<String> {
-        let mut waiting = Vec::new();
-        if !self.store_read.load(Ordering::Acquire) {
-            waiting.push("the store to be read".to_owned());
-        }
-        let tenants = self.tenants_left.load(Ordering::Acquire);
-        if tenants > 0 {
-            waiting.push(format!("the first exchange of {tenants} tenant(s)"));
-        }
-        waiting
-    }
-}
+use self::action::Act;
+use self::events::Feed;
+use self::token::AdminToken;
 
 /// What the admin listener answers from: handles that the composition root hands over.
 #[derive(Clone)]
@@ -88,6 +44,18 @@ pub struct Office {
     pub readiness: Arc<Readiness>,
     /// The sidecar's state as JSON, without secrets.
     pub status: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// The verdicts on tenants.
+    pub verdicts: Verdicts,
+    /// What happens.
+    pub feed: Arc<Feed>,
+    /// Who may change anything.
+    pub token: Arc<AdminToken>,
+    /// What may be changed.
+    pub act: Act,
+    /// The metrics page.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// What the console shows.
+    pub views: console::Views,
     /// To know of a drain.
     pub tasks: Tasks,
 }
@@ -103,9 +71,13 @@ pub async fn serve(listener: TcpListener, office: Office) {
     let own = listener.local_addr().ok();
     let tasks = office.tasks.clone();
     let router = Router::new()
-        .route("/health/live", get(live))
-        .route("/health/ready", get(ready))
-        .route("/api/v1/status", get(status))
+        .merge(probe::routes())
+        .merge(authz::routes())
+        .merge(console::routes())
+        .merge(metrics::routes())
+        .merge(events::routes())
+        .merge(action::routes(&office))
+        .fallback(unknown)
         .layer(middleware::from_fn_with_state(own, only_known_hosts))
         .with_state(office);
     if let Err(error) = axum::serve(listener, router)
@@ -129,8 +101,12 @@ async fn only_known_hosts(
     if host.is_some_and(|host| is_known(&host.host, own)) {
         return next.run(request).await;
     }
-    let body = json!({"errors": [{"code": "forbidden_host", "message": "This Host is not served here.", "details": "Call the admin listener by its address or as localhost."}]});
-    (StatusCode::FORBIDDEN, Json(body)).into_response()
+    refusal(
+        StatusCode::FORBIDDEN,
+        "forbidden_host",
+        "This Host is not served here.",
+        "Call the admin listener by its address or as localhost.",
+    )
 }
 
 /// Loopback, `localhost`, or the very address we listen on.
@@ -146,31 +122,19 @@ fn is_known(host: &Host, own: Option<SocketAddr>) -> bool {
     }
 }
 
-async fn live() -> Response {
-    Json(json!({"status": "live"})).into_response()
-}
-
-async fn status(State(admin): State<Office>) -> Response {
-    Json((admin.status)()).into_response()
-}
-
-async fn ready(State(admin): State<Office>) -> Response {
-    if admin.tasks.is_stopping() {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Json(json!({"status": "draining"})),
-        )
-            .into_response();
-    }
-    let waiting = admin.readiness.waiting_for();
-    if waiting.is_empty() {
-        return Json(json!({"status": "ready"})).into_response();
-    }
-    (
-        StatusCode::SERVICE_UNAVAILABLE,
-        Json(json!({"status": "waiting", "waiting_for": waiting})),
+async fn unknown() -> Response {
+    refusal(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "Nothing is answered on this path.",
+        "See /health/ready, /api/v1/status and /api/v1/events; actions are POST /api/v1/…",
     )
-        .into_response()
+}
+
+/// A refusal in SP-API's own error shape.
+fn refusal(status: StatusCode, code: &str, message: &str, details: &str) -> Response {
+    let body = json!({"errors": [{"code": code, "message": message, "details": details}]});
+    (status, Json(body)).into_response()
 }
 
 #[cfg(test)]
@@ -190,15 +154,5 @@ mod tests {
         ] {
             assert_eq!(is_known(&Host::parse(host).unwrap(), own), want, "{host}");
         }
-    }
-
-    #[tokio::test]
-    async fn ready_is_what_happens_when_the_store_was_read_and_every_tenant_answered() {
-        let readiness = Readiness::new(1);
-        assert_eq!(readiness.waiting_for().len(), 2);
-        readiness.store_was_read();
-        readiness.tenant_has_answered();
-        assert!(readiness.waiting_for().is_empty());
-        readiness.wait().await;
     }
 }

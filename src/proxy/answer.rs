@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::pulse::{Held, Serving};
+use super::pulse::{Held, Owed, Serving};
 use super::replay::Replay;
 use crate::outcome::Reason;
 use crate::telemetry::record::{Outcome, Record};
@@ -48,6 +48,8 @@ pub struct AnswerBody {
     closing: Option<Closing>,
     /// There while upstream keeps us waiting.
     held: Option<Held>,
+    /// There while the client does.
+    owed: Option<Owed>,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,7 @@ impl AnswerBody {
             witness,
             closing: Some(Closing { record, serving }),
             held: None,
+            owed: None,
         };
         match &body.content {
             // hyper does not poll the body of a HEAD answer or of a 204
@@ -98,6 +101,11 @@ impl AnswerBody {
 
     fn pass(&mut self, data: &Bytes) {
         self.count(data.len());
+        let closing = self.closing.as_ref();
+        if let Some(serving) = closing.and_then(|closing| closing.serving.as_ref()) {
+            serving.goes_on();
+            self.owed = Some(serving.owes());
+        }
         if let Some(witness) = &mut self.witness {
             witness.part(data);
         }
@@ -109,6 +117,7 @@ impl AnswerBody {
             witness.whole();
         }
         self.closing = None;
+        self.owed = None;
     }
 
     fn break_off(&mut self) {
@@ -129,6 +138,7 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
+        this.owed = None;
         let frame = match &mut this.content {
             Content::Local(content) => {
                 let data = content.take();

@@ -12,6 +12,7 @@ use super::World;
 use super::request::Authorized;
 use crate::config::PolicyMode;
 use crate::outcome::{Failure, Reason};
+use crate::policy::{Body, Refusal};
 use crate::telemetry::record::{Outcome, Record};
 
 /// Largest body that is read: a specification of a report or a feed is a few hundred bytes.
@@ -39,8 +40,20 @@ pub(super) async fn check(
     if !authorized.body().may_replay() {
         return Err(unreadable());
     }
-    let json = serde_json::from_slice(&read).map_err(|_quotes_the_body| unreadable())?;
-    let Err(refusal) = world.policy.body(tenant, &json) else {
+    let json: Body = serde_json::from_slice(&read).map_err(|_quotes_the_body| unreadable())?;
+    judge(world, record, world.policy.body(tenant, &json))
+}
+
+/// Carries a verdict out, or writes it down where the policy only reports.
+///
+/// # Errors
+/// When it is a refusal and is carried out.
+pub(super) fn judge(
+    world: &World,
+    record: &mut Record,
+    verdict: Result<(), Refusal>,
+) -> Result<(), Failure> {
+    let Err(refusal) = verdict else {
         return Ok(());
     };
     match world.policy.mode() {

@@ -8,6 +8,7 @@
 //! Sources: RFC 9110 section 9.3.6; RFC 9112 sections 3.2.2 and 3.2.3; CONTRACT sections 2.1 to 2.5.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use super::answer::AnswerBody;
+use super::heard::Heard;
 use super::hello::Rewound;
 use super::listen::Permit;
 use super::login::{self, Login};
@@ -52,16 +54,15 @@ pub fn http1(limits: &Limits) -> hyper::server::conn::http1::Builder {
 pub async fn serve(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
     let limits = worker.shared.world.load().config.listen.limits;
     let pulse = Pulse::new(limits.idle_timeout, limits.header_timeout);
-    let io = Spoken::new(
-        Pulsed::new(stream, Arc::clone(&pulse)),
-        Arc::clone(&worker.shared),
-        "".into(),
-    );
+    let client = client(&stream);
+    let (heard, hearing) = Heard::new(Pulsed::new(stream, Arc::clone(&pulse)));
+    let io = Spoken::new(heard, Arc::clone(&worker.shared), "".into());
     let tasks = worker.shared.tasks.clone();
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let heard = hearing.judge(&request);
         let (worker, pulse, permit) =
             (Arc::clone(&worker), Arc::clone(&pulse), Arc::clone(&permit));
-        async move { Ok::<_, Infallible>(answer(worker, pulse, permit, request).await) }
+        async move { Ok::<_, Infallible>(answer(worker, client, pulse, permit, request, heard).await) }
     });
     let served = http1(&limits)
         .serve_connection(TokioIo::new(io), service)
@@ -79,11 +80,19 @@ pub async fn serve(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
     }
 }
 
+/// Where a connection comes from.
+pub(super) fn client(stream: &TcpStream) -> Option<IpAddr> {
+    let address = stream.peer_addr().ok()?;
+    Some(address.ip().to_canonical())
+}
+
 async fn answer(
     worker: Arc<Worker>,
+    client: Option<IpAddr>,
     pulse: Arc<Pulse>,
     permit: Permit,
     request: Request<Incoming>,
+    heard: Result<(), Failure>,
 ) -> Response<Body> {
     let serving = pulse.serve();
     let shared = Arc::clone(&worker.shared);
@@ -95,7 +104,10 @@ async fn answer(
         shown(&host),
         request.method().clone(),
     );
-    let login = shared.logins.check(&world, request.headers()).await;
+    let login = match heard {
+        Ok(()) => shared.logins.check(&world, request.headers()).await,
+        Err(failure) => Err(failure),
+    };
     let decided = match login {
         Err(failure) => Err(failure),
         Ok(login) if *request.method() == Method::CONNECT => {
@@ -104,7 +116,7 @@ async fn answer(
                 .await
                 .map(|way| (way, login))
         }
-        Ok(login) => match plain(&worker, &world, &pulse, &request, login) {
+        Ok(login) => match plain(&worker, &world, client, &pulse, &request, login) {
             Ok(connection) => {
                 record.outcome = Outcome::Answered;
                 return upgraded_to_tls(connection, request, record)
@@ -121,6 +133,7 @@ async fn answer(
                     worker,
                     way,
                     generation: world.generation,
+                    client,
                     login,
                     pulse,
                     record,
@@ -156,9 +169,11 @@ async fn connect(
     login: &Login,
     request: &Request<Incoming>,
 ) -> Result<Way, Failure> {
-    let text = request
-        .uri()
+    // authority-form alone (RFC 9110 section 9.3.6): a URL has an authority too
+    let uri = request.uri();
+    let text = uri
         .authority()
+        .filter(|_| uri.scheme().is_none())
         .map_or("", http::uri::Authority::as_str);
     let target = Authority::parse(text).map_err(|error| {
         Failure::new(
@@ -197,6 +212,7 @@ struct Opening {
     worker: Arc<Worker>,
     way: Way,
     generation: u64,
+    client: Option<IpAddr>,
     login: Login,
     pulse: Arc<Pulse>,
     record: Record,
@@ -211,6 +227,7 @@ fn open(opening: Opening, request: Request<Incoming>) {
             worker,
             way,
             generation,
+            client,
             login,
             pulse,
             mut record,
@@ -220,10 +237,15 @@ fn open(opening: Opening, request: Request<Incoming>) {
         let Ok(upgraded) = hyper::upgrade::on(request).await else {
             return;
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<Spoken<Pulsed<TcpStream>>>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<Spoken<Heard<Pulsed<TcpStream>>>>>() else {
             return;
         };
-        let io = Rewound::new(parts.read_buf, parts.io.into_inner().into_inner());
+        // what follows the head was held back from hyper
+        if !parts.read_buf.is_empty() {
+            return;
+        }
+        let (io, ahead) = parts.io.into_inner().into_inner().into_parts();
+        let io = Rewound::new(ahead, io);
         pulse.awaits();
         match way {
             Way::Intercept(target, mode) => {
@@ -237,6 +259,7 @@ fn open(opening: Opening, request: Request<Incoming>) {
                         host,
                         mode,
                         generation,
+                        client,
                         login,
                         pulse,
                     },
@@ -254,6 +277,7 @@ fn open(opening: Opening, request: Request<Incoming>) {
 fn plain(
     worker: &Arc<Worker>,
     world: &World,
+    client: Option<IpAddr>,
     pulse: &Arc<Pulse>,
     request: &Request<Incoming>,
     login: Login,
@@ -282,6 +306,7 @@ fn plain(
             target,
             mode,
             generation: world.generation,
+            client,
             login,
             pulse: Arc::clone(pulse),
         }),
@@ -303,7 +328,7 @@ async fn upgraded_to_tls(
     if let Some(target) = request.uri().path_and_query().cloned() {
         *request.uri_mut() = target.into();
     }
-    request::serve(Arc::new(connection), request)
+    request::serve(Arc::new(connection), request, Ok(()))
         .await
         .unwrap_or_else(|never| match never {})
 }

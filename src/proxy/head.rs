@@ -1,4 +1,4 @@
-//! Rules of heads: what is refused, what is dropped, what is set.
+//! Rules of heads: what is refused, and what is set. What is dropped: [`super::field`].
 //!
 //! Job: [`admit`] turns a client's request into one that agrees with its connection and carries no credential of its own;
 //! [`inject`] turns an authorized request into what upstream gets.
@@ -9,10 +9,11 @@
 //! Sources: RFC 9110 sections 7.2 (Host), 7.6.1 (Connection), 7.6.3 (Via); RFC 9113 section 8.3.1; CONTRACT sections 2.3, 2.6, 2.10.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::PathAndQuery;
+use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Uri, Version};
 
 use super::Connection;
+use super::field;
 use super::request::Authorized;
 use super::upload::Upload;
 use crate::config::InjectHeader;
@@ -74,10 +75,14 @@ pub fn admit(
     request: Request<Upload>,
     header_bytes: usize,
 ) -> Result<Admitted, Failure> {
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     let http2 = parts.version == Version::HTTP_2;
     agree(connection, &parts.uri, &parts.headers, parts.version)?;
     let target = origin_form(&parts.method, &parts.uri, http2)?;
+    if !has_one_length_at_most(&parts.headers) {
+        return Err(bad("The request's Content-Length is not one number."));
+    }
+
     if size(&target, &parts.headers) > header_bytes {
         return Err(Failure::new(
             Reason::HeaderTooLarge,
@@ -94,7 +99,7 @@ pub fn admit(
     }
     let mut fields = parts.headers;
     let mut credentials = Vec::new();
-    clean(&mut fields, &mut credentials);
+    body.loses_trailers(field::clean(&mut fields, &mut credentials)?);
     if http2 || !fields.contains_key(header::HOST) {
         // HTTP/2 has :authority instead, HTTP/1.0 may have neither (RFC 9110 section 7.2)
         let host = parts.uri.authority().map_or_else(
@@ -187,10 +192,23 @@ fn origin_form(method: &Method, uri: &Uri, http2: bool) -> Result<PathAndQuery, 
             "An absolute-form target inside an intercepted connection is refused.",
         ));
     }
+    if http2 && uri.scheme() != Some(&Scheme::HTTPS) {
+        return Err(bad("The request's :scheme is not https."));
+    }
     match uri.path_and_query() {
-        Some(target) if target.path().starts_with('/') => Ok(target.clone()),
+        // `path` of a query alone would be `/`
+        Some(target) if target.as_str().starts_with('/') => Ok(target.clone()),
         Some(_) | None => Err(bad("The request target is not a path.")),
     }
+}
+
+/// In HTTP/1.1 hyper sees to it; in HTTP/2 a length may come twice, and an empty one passes for 0.
+fn has_one_length_at_most(fields: &HeaderMap) -> bool {
+    let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
+    lengths
+        .next()
+        .is_none_or(|length| !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit))
+        && lengths.next().is_none()
 }
 
 fn size(target: &PathAndQuery, fields: &HeaderMap) -> usize {
@@ -210,85 +228,6 @@ fn seen_before(fields: &HeaderMap, own: &HeaderValue) -> bool {
             .windows(own.len())
             .any(|window| window == own)
     })
-}
-
-/// What becomes of a field.
-enum Fate {
-    Keep,
-    Drop,
-    Credential,
-}
-
-/// Drops hop-by-hop fields, what Connection names, and every spelling of a credential, which is handed over.
-fn clean(fields: &mut HeaderMap, credentials: &mut Vec<HeaderValue>) {
-    let trailers = fields.get_all(header::TE).iter().any(|te| {
-        te.to_str().is_ok_and(|te| {
-            te.split(',')
-                .any(|one| one.trim().eq_ignore_ascii_case("trailers"))
-        })
-    });
-    let mut doomed = named_by_connection(fields);
-    for (name, value) in &*fields {
-        match fate(name.as_str()) {
-            Fate::Keep => {}
-            Fate::Drop => doomed.push(name.clone()),
-            Fate::Credential => {
-                credentials.push(value.clone());
-                doomed.push(name.clone());
-            }
-        }
-    }
-    for name in doomed {
-        // Connection cannot name a field that the message needs (RFC 9110 section 7.6.1)
-        if name != header::HOST && name != header::CONTENT_LENGTH {
-            fields.remove(name);
-        }
-    }
-    if trailers {
-        fields.insert(header::TE, HeaderValue::from_static("trailers"));
-    }
-}
-
-/// Drops from a request's trailers what would be dropped from its head; `None` when nothing is left.
-#[must_use]
-pub fn clean_trailers(mut fields: HeaderMap) -> Option<HeaderMap> {
-    let doomed: Vec<HeaderName> = fields
-        .keys()
-        .filter(|name| !matches!(fate(name.as_str()), Fate::Keep))
-        .cloned()
-        .collect();
-    for name in doomed {
-        fields.remove(name);
-    }
-    (!fields.is_empty()).then_some(fields)
-}
-
-/// The fields that Connection says are for us alone (RFC 9110 section 7.6.1).
-fn named_by_connection(fields: &HeaderMap) -> Vec<HeaderName> {
-    fields
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .collect()
-}
-
-fn fate(name: &str) -> Fate {
-    if name.contains('_') {
-        // some servers read `_` as `-` (CGI): then these are the same fields
-        return match fate(&name.replace('_', "-")) {
-            Fate::Keep => Fate::Keep,
-            Fate::Drop => Fate::Drop,
-            Fate::Credential => Fate::Credential,
-        };
-    }
-    match name {
-        "authorization" | "x-amz-access-token" | "x-amz-security-token" => Fate::Credential,
-        "connection" | "keep-alive" | "te" | "transfer-encoding" | "upgrade" => Fate::Drop,
-        _ if name.starts_with("proxy-") => Fate::Drop,
-        _ => Fate::Keep,
-    }
 }
 
 /// What upstream gets: an authorized request with its token set. Only [`inject`] and [`without_credential`] make one.
@@ -355,104 +294,9 @@ pub fn without_credential(admitted: &Admitted, _allowed: &super::document::Allow
     }
 }
 
-/// Drops an answer's hop-by-hop fields: they end here.
-pub fn clean_answer(fields: &mut HeaderMap) {
-    for name in named_by_connection(fields) {
-        if name != header::CONTENT_LENGTH {
-            fields.remove(name);
-        }
-    }
-    let ends_here = |name: &HeaderName| {
-        matches!(
-            name.as_str(),
-            "connection"
-                | "transfer-encoding"
-                | "upgrade"
-                | "te"
-                | "keep-alive"
-                | "proxy-authenticate"
-                | "proxy-connection"
-        )
-    };
-    // looked for once: each removal hashes its name, and most answers have none of them
-    if fields.keys().any(ends_here) {
-        let doomed: Vec<HeaderName> = fields
-            .keys()
-            .filter(|name| ends_here(name))
-            .cloned()
-            .collect();
-        for name in doomed {
-            fields.remove(name);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn cleaned(fields: &[(&str, &str)]) -> (Vec<String>, usize) {
-        let mut map = HeaderMap::new();
-        for (name, value) in fields {
-            map.append(
-                HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                HeaderValue::from_str(value).unwrap(),
-            );
-        }
-        let mut credentials = Vec::new();
-        clean(&mut map, &mut credentials);
-        let mut left: Vec<String> = map
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-            .collect();
-        left.sort();
-        (left, credentials.len())
-    }
-
-    #[test]
-    fn every_spelling_of_a_credential_is_dropped_and_handed_over() {
-        for name in [
-            "Authorization",
-            "X-Amz-Access-Token",
-            "x_amz_access_token",
-            "x-amz_access-token",
-            "X-Amz-Security-Token",
-            "x_amz_security_token",
-        ] {
-            assert_eq!(
-                cleaned(&[(name, "Atza|x"), ("accept", "a")]),
-                (vec!["accept: a".to_owned()], 1),
-                "{name}"
-            );
-        }
-    }
-
-    #[test]
-    fn hop_by_hop_fields_end_here_and_so_does_what_connection_names() {
-        let (left, _) = cleaned(&[
-            ("connection", "keep-alive, x-mine"),
-            ("x-mine", "1"),
-            ("keep-alive", "5"),
-            ("upgrade", "websocket"),
-            ("proxy-connection", "close"),
-            ("proxy_authorization", "x"),
-            ("x-other", "2"),
-        ]);
-        assert_eq!(left, ["x-other: 2"]);
-    }
-
-    #[test]
-    fn connection_cannot_take_away_what_frames_the_message() {
-        assert_eq!(
-            cleaned(&[
-                ("connection", "host, content-length"),
-                ("host", "a"),
-                ("content-length", "3")
-            ])
-            .0,
-            ["content-length: 3", "host: a"]
-        );
-    }
 
     #[test]
     fn the_quick_look_at_a_host_knows_one_spelling_and_leaves_the_others_to_the_parser() {
@@ -476,34 +320,5 @@ mod tests {
         }
         let address = Authority::parse("[::1]:443").unwrap();
         assert!(!is_spelt_as("::1", &address) && !is_spelt_as("::1:443", &address));
-    }
-
-    #[test]
-    fn an_answers_hop_by_hop_fields_end_here() {
-        let mut fields = HeaderMap::new();
-        for name in [
-            "transfer-encoding",
-            "upgrade",
-            "te",
-            "keep-alive",
-            "proxy-authenticate",
-            "proxy-connection",
-            "x-named",
-            "connection",
-        ] {
-            fields.append(
-                HeaderName::from_static(name),
-                HeaderValue::from_static("x-named, content-length"),
-            );
-        }
-        fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("3"));
-        clean_answer(&mut fields);
-        assert_eq!(fields.keys().collect::<Vec<_>>(), [header::CONTENT_LENGTH]);
-    }
-
-    #[test]
-    fn te_survives_as_trailers_alone() {
-        assert_eq!(cleaned(&[("te", "gzip, trailers")]).0, ["te: trailers"]);
-        assert_eq!(cleaned(&[("te", "gzip")]).0, Vec::<String>::new());
     }
 }

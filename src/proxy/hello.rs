@@ -1,18 +1,23 @@
 //! The first TLS message, read without answering it.
 //!
 //! Job: read a ClientHello from a connection whose bytes may have to go elsewhere, and give back both the name it asks for and
-//! every byte read.
+//! every byte read; say why one is refused.
 //! Invariants: bounded in size and time; nothing is written; the bytes are handed on as they came.
 //! Failure mode: what is not a ClientHello is refused.
 //! Sources: RFC 8446 section 4.1.2; RFC 6066 section 3 (SNI).
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+
+use super::{Shared, respond};
+use crate::outcome::{Failure, Reason};
+use crate::telemetry::record::Record;
 
 /// Largest ClientHello that is read. Post-quantum key shares make them 2 KiB; a TLS record holds 16.
 const HELLO_BYTES: usize = 64 << 10;
@@ -45,20 +50,60 @@ pub async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Hello> {
             ));
         }
         let mut fresh = bytes.get(from..).unwrap_or_default();
+        // asked after every part: the acceptor's buffer has room for one record, unless it knows of a longer message
         while !fresh.is_empty() {
             acceptor.read_tls(&mut fresh)?;
-        }
-        match acceptor.accept() {
-            Ok(None) => {}
-            Ok(Some(accepted)) => {
-                return Ok(Hello {
-                    sni: accepted.client_hello().server_name().map(str::to_owned),
-                    bytes: bytes.freeze(),
-                });
+            match acceptor.accept() {
+                Ok(None) => {}
+                Ok(Some(accepted)) => {
+                    return Ok(Hello {
+                        sni: accepted.client_hello().server_name().map(str::to_owned),
+                        bytes: bytes.freeze(),
+                    });
+                }
+                Err((error, _alert)) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                }
             }
-            Err((error, _alert)) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
         }
     }
+}
+
+/// What is said of a hello that no handshake can follow.
+#[must_use]
+pub fn unusable(error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new(
+        Reason::BadRequest,
+        format!("What the client said is no usable ClientHello: {error}."),
+        "Speak TLS 1.2 or 1.3 here.",
+    )
+}
+
+/// What is said of a hello that asks for another name.
+#[must_use]
+pub fn misnamed(host: &str) -> Failure {
+    Failure::new(
+        Reason::NameMismatch,
+        "The ClientHello asks for another name than the CONNECT host.",
+        format!("The connection was opened for {host}; open one for each host."),
+    )
+}
+
+/// Writes the access record of a connection that is closed before there is anybody to answer.
+pub fn refuse(shared: &Shared, host: &Arc<str>, failure: &Failure) {
+    let mut record = Record::open(
+        Arc::clone(&shared.recorder),
+        shared.next_id(),
+        Arc::clone(host),
+        http::Method::CONNECT,
+    );
+    note(failure, &mut record);
+}
+
+/// Notes in a connection's record that it is closed without an answer.
+pub fn note(failure: &Failure, record: &mut Record) {
+    let _untold = respond::refuse(failure, record);
+    tracing::info!(request_id = %record.id, host = %record.host, reason = failure.reason.code(), "{}", failure.message);
 }
 
 /// A connection with bytes that were read from it already.

@@ -3,7 +3,8 @@
 //! Job: ClientHello → name check → leaf → handshake → HTTP/1.1 or HTTP/2 by ALPN.
 //! Invariants: SNI, if sent, equals the CONNECT host, or there is no handshake; one cached TLS configuration for each host;
 //! framing is hyper's alone; an upgrade is never forwarded, so no byte is ever copied blindly here.
-//! Failure mode: the handshake ends with an alert; an app that does not trust our CA is told of in the log, with what to do.
+//! Failure mode: the handshake ends with an alert, and what was refused has an access record; an app that does not trust our
+//! CA is told of in the log, with what to do.
 //! Sources: RFC 8446; RFC 7301 (ALPN); CONTRACT section 2.3.
 
 use std::io;
@@ -14,18 +15,24 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::heard::Heard;
+use super::hello;
 use super::unreadable::Spoken;
 use super::{Connection, request};
 use crate::name::{Host, HostName};
+use crate::outcome::Failure;
 use crate::task::Executor;
 use crate::telemetry;
 
 /// Most streams that a client may have open on one HTTP/2 connection.
 const STREAMS: u32 = 256;
+
+/// The alert that a server which does not know the name sends, as a record (RFC 6066 section 3; RFC 8446 section 6).
+const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
 
 /// Window of an HTTP/2 stream, in bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -42,7 +49,7 @@ where
     let host = Arc::clone(&connection.host);
     // boxed, and so are the stream and each protocol's serving: what an idle connection holds on to is what it needs now
     let served = match Box::pin(handshake(&connection, io)).await {
-        Err(error) => return explain(&connection, &error),
+        Err(why) => return explain(&connection, why),
         Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
             connection.pulse.http2();
             Box::pin(http2(connection, stream)).await
@@ -57,40 +64,62 @@ where
     }
 }
 
-async fn handshake<T>(connection: &Connection, io: T) -> io::Result<Box<TlsStream<T>>>
+/// Why there is no handshake.
+enum NoHandshake {
+    /// The client said something that is refused.
+    Refused(Failure),
+    /// It went away, or does not trust our CA.
+    Ended(io::Error),
+}
+
+impl From<io::Error> for NoHandshake {
+    fn from(error: io::Error) -> Self {
+        match cause(&error) {
+            None | Some(rustls::Error::AlertReceived(_)) => Self::Ended(error),
+            Some(refused) => Self::Refused(hello::unusable(refused)),
+        }
+    }
+}
+
+fn cause(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+async fn handshake<T>(connection: &Connection, io: T) -> Result<Box<TlsStream<T>>, NoHandshake>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let Host::Name(host) = &connection.target.host else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "an address cannot be intercepted: no certificate is minted for one",
-        ));
+        let why = "an address cannot be intercepted: no certificate is minted for one";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why).into());
     };
-    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io).await?;
-    if let Some(sni) = start.client_hello().server_name()
-        && HostName::parse(sni) != Ok(host.clone())
-    {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the ClientHello asks for another name than the CONNECT host",
-        ));
+    let mut start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io).await?;
+    let sni = start.client_hello().server_name().map(HostName::parse);
+    if sni.is_some_and(|sni| sni.as_ref() != Ok(host)) {
+        // it may be gone already
+        let _told = start.io.write_all(UNRECOGNIZED_NAME).await;
+        let _closed = start.io.shutdown().await;
+        return Err(NoHandshake::Refused(hello::misnamed(host.as_str())));
     }
     let config = connection
         .shared()
         .leaves
         .server_config(host, telemetry::now())
         .map_err(io::Error::other)?;
-    start.into_stream(config).await.map(Box::new)
+    Ok(Box::new(start.into_stream(config).await?))
 }
 
-/// Why a handshake failed, in words for whoever runs the app. Clients that only look in (port scans) are not worth a warning.
-fn explain(connection: &Connection, error: &io::Error) {
-    let cause = error
-        .get_ref()
-        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
+/// A refused handshake has a record, as a refused request has; why one ended without being refused is said in words for
+/// whoever runs the app. Clients that only look in (port scans) are not worth a warning.
+fn explain(connection: &Connection, why: NoHandshake) {
+    let error = match why {
+        NoHandshake::Refused(failure) => {
+            return hello::refuse(connection.shared(), &connection.host, &failure);
+        }
+        NoHandshake::Ended(error) => error,
+    };
     let untrusted = matches!(
-        cause,
+        cause(&error),
         Some(rustls::Error::AlertReceived(
             rustls::AlertDescription::UnknownCA
                 | rustls::AlertDescription::BadCertificate
@@ -110,13 +139,15 @@ where
 {
     let stopping = connection.shared().tasks.stopping();
     let limits = connection.shared().world.load().config.listen.limits;
+    let (heard, hearing) = Heard::new(stream);
     let spoken = Spoken::new(
-        stream,
+        heard,
         Arc::clone(connection.shared()),
         Arc::clone(&connection.host),
     );
     let service = service_fn(move |request: Request<Incoming>| {
-        request::serve(Arc::clone(&connection), request)
+        let heard = hearing.judge(&request);
+        request::serve(Arc::clone(&connection), request, heard)
     });
     let served = super::connect::http1(&limits).serve_connection(TokioIo::new(spoken), service);
     let mut served = std::pin::pin!(served);
@@ -137,7 +168,7 @@ where
     let limits = connection.shared().world.load().config.listen.limits;
     let stopping = tasks.stopping();
     let service = service_fn(move |request: Request<Incoming>| {
-        request::serve(Arc::clone(&connection), request)
+        request::serve(Arc::clone(&connection), request, Ok(()))
     });
     let served = hyper::server::conn::http2::Builder::new(Executor(tasks))
         .timer(TokioTimer::new())

@@ -173,11 +173,15 @@ async fn transparent(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
     let world = worker.shared.world.load_full();
     let limits = world.config.listen.limits;
     let pulse = Pulse::new(limits.idle_timeout, limits.header_timeout);
+    let client = connect::client(&stream);
     let mut io = Pulsed::new(stream, Arc::clone(&pulse));
     let hello = match hello::read(&mut io).await {
         Ok(hello) => hello,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return hello::refuse(&worker.shared, &"".into(), &hello::unusable(&error));
+        }
         Err(error) => {
-            tracing::info!(%error, "a transparent connection did not begin with a ClientHello");
+            tracing::info!(%error, "a transparent connection ended before its ClientHello");
             return;
         }
     };
@@ -195,8 +199,7 @@ async fn transparent(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
     match decided {
         Err(failure) => {
             // there is no certificate to say it with: the connection just closes
-            let refused = respond::refuse(&failure, &mut record);
-            tracing::info!(request_id = %record.id, host = %record.host, reason = failure.reason.code(), status = refused.status.as_u16(), "{}", failure.message);
+            hello::note(&failure, &mut record);
         }
         Ok((target, EgressMode::Tunnel)) => {
             let addresses = if worker.client.dialer().proxy.is_some() {
@@ -237,6 +240,7 @@ async fn transparent(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
                 host,
                 mode,
                 generation: world.generation,
+                client,
                 login: Login::Missing,
                 pulse,
             };

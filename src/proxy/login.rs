@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use super::World;
 use crate::config::ProxyAuth;
 use crate::outcome::{Failure, Reason};
+use crate::roster::Missing;
 use crate::secret::ProxyKey;
 use crate::store::record::ProxyKeyHash;
 use crate::store::{GrantStore, RecordKey, StoreError};
@@ -100,8 +101,14 @@ impl Logins {
             return Err(wrong());
         }
         let (tenant, key) = parse(field).ok_or_else(wrong)?;
-        if !world.tenants.contains_key(&tenant) {
-            return Err(wrong());
+        match world.tenants.find(&tenant).await {
+            // what is wrong with a profile is said inside TLS
+            Ok(_) | Err(Missing::Broken(_)) => {}
+            Err(Missing::Unknown) => return Err(wrong()),
+            Err(Missing::Store(error)) => {
+                tracing::warn!(%tenant, %error, cause = error.cause(), "the store cannot say whether there is such a tenant");
+                return Ok(Login::Unconfirmed);
+            }
         }
         match self.hash_of(&tenant).await {
             Ok(Some(held)) if held.matches(&key) => Ok(Login::Tenant(tenant)),

@@ -1,12 +1,12 @@
 //! The walk: from an accepted connection to the last byte of an answer.
 //!
 //! Job: CONNECT or SNI names a host, policy decides, TLS ends here, and each request goes through admit, authorize,
-//! credential, inject, send, return, in that order ([`request`]).
+//! pace, credential, inject, send, return, in that order ([`request`]).
 //! Invariants: each step takes what only the step before can make; a refusal for an intercepted host is given inside TLS;
 //! one [`crate::telemetry::record::Record`] is written for each request, whatever path it takes.
 //! Failure mode: [`crate::outcome::Failure`], turned into an answer in [`respond`] alone.
 
-use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,28 +14,40 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, watch};
 
-use crate::config::{Config, EgressMode, Tenant, Tenants};
+use crate::alert::Alerts;
+use crate::audit::Audit;
+use crate::config::{Config, EgressMode};
 use crate::document::Documents;
+use crate::fleet::Fleet;
 use crate::name::Authority;
 use crate::outcome::{Failure, Reason};
+use crate::pace::Pace;
 use crate::phantom::PhantomKey;
 use crate::policy::Policy;
+use crate::roster::{Profiles, Roster};
 use crate::task::Tasks;
 use crate::telemetry::event::Event;
 use crate::telemetry::record::{Recorder, RequestId};
 use crate::tenant::TenantId;
 use crate::tls::leaf::LeafCache;
 use crate::token::TokenSource;
+use crate::token::incident::Incidents;
+use crate::token::report::Reports;
 use crate::upstream::client::Client;
 
 pub mod answer;
+mod audited;
 mod body;
+mod break_glass;
 pub mod connect;
 pub mod credential;
 pub mod document;
+pub mod field;
 pub mod head;
+pub mod heard;
 pub mod hello;
 pub mod intercept;
+mod learn;
 pub mod listen;
 pub mod login;
 pub mod phantom;
@@ -44,7 +56,9 @@ pub mod replay;
 pub mod request;
 pub mod respond;
 pub mod send;
+mod standing;
 pub mod tunnel;
+mod turn;
 pub mod unreadable;
 pub mod upload;
 
@@ -57,27 +71,19 @@ pub struct World {
     pub config: Config,
     /// Its compiled policy.
     pub policy: Policy,
-    /// Its tenants, by id.
-    pub tenants: HashMap<TenantId, Arc<Tenant>>,
+    /// Its tenants, or the store's.
+    pub tenants: Roster,
 }
 
 impl World {
-    /// Compiles a configuration.
+    /// Compiles a configuration; `profiles` are its tenants where it says so.
     #[must_use]
-    pub fn new(config: Config, generation: u64) -> Self {
-        let policy = Policy::compile(&config);
-        let tenants = match &config.tenants {
-            Tenants::Listed(tenants) => tenants
-                .iter()
-                .map(|tenant| (tenant.id.clone(), Arc::clone(tenant)))
-                .collect(),
-            Tenants::FromStore => HashMap::new(),
-        };
+    pub fn new(config: Config, generation: u64, profiles: &Arc<Profiles>) -> Self {
         Self {
             generation,
+            policy: Policy::compile(&config),
+            tenants: Roster::of(&config, profiles),
             config,
-            policy,
-            tenants,
         }
     }
 }
@@ -90,7 +96,15 @@ pub struct Shared {
     /// The generation in force, for tunnels to wait on.
     pub generation: watch::Sender<u64>,
     /// Tokens.
-    pub tokens: TokenSource,
+    pub tokens: Arc<TokenSource>,
+    /// Tenants' states and break-glass.
+    pub fleet: Arc<Fleet>,
+    /// The profiles that the store holds.
+    pub profiles: Arc<Profiles>,
+    /// The quotas that requests are held to.
+    pub pace: Arc<Pace>,
+    /// Whose fresh tokens Amazon refuses.
+    pub incidents: Incidents,
     /// Leaves and their TLS configurations.
     pub leaves: LeafCache,
     /// The key of phantom tokens, once the store has given it.
@@ -99,6 +113,12 @@ pub struct Shared {
     pub logins: login::Logins,
     /// Presigned URLs that SP-API handed out.
     pub documents: Documents,
+    /// Who read what for whom.
+    pub audit: Audit,
+    /// Which reports are restricted, as far as answers said.
+    pub reports: Reports,
+    /// What a person is told of.
+    pub alerts: Arc<Alerts>,
     /// Access records.
     pub recorder: Arc<Recorder>,
     /// Permits for connections.
@@ -111,21 +131,12 @@ pub struct Shared {
     pub first_id: u64,
     /// How many there were.
     pub ids: AtomicU64,
-    /// Whether the warning that a program holds a real token was given.
-    pub real_token_seen: std::sync::atomic::AtomicBool,
 }
 
 impl Shared {
-    /// Counts a token that Amazon issued and a program sent; warns of it once a process.
-    pub fn real_token_was_seen(&self, host: &str, tenant: Option<&TenantId>) {
+    /// Says that a program sent a token that Amazon issued; it is warned of once an episode.
+    pub fn real_token_was_seen(&self, tenant: Option<&TenantId>) {
         self.recorder.events.note(&Event::RealTokenSeen { tenant });
-        if !self.real_token_seen.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                alert = "app_holds_real_token",
-                host,
-                "a program sent a token that Amazon issued; it was dropped. Take real credentials away from programs behind the sidecar"
-            );
-        }
     }
 
     /// A request id that this process has not used.
@@ -161,6 +172,8 @@ pub struct Connection {
     pub mode: EgressMode,
     /// In which generation.
     pub generation: u64,
+    /// Where it comes from, where that is known.
+    pub client: Option<IpAddr>,
     /// What the proxy login came to.
     pub login: login::Login,
     /// Its idle clock.

@@ -14,15 +14,17 @@ use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::body;
 use super::head::{self, Admitted};
 use super::login::Login;
 use super::request::{Answer, unnamed};
 use super::respond::Local;
 use super::upload::Upload;
-use super::{Connection, World};
+use super::{Connection, World, break_glass};
 use crate::config::Tenant;
 use crate::outcome::{Failure, Reason};
 use crate::phantom::{Kind, PhantomKey, Reading};
+use crate::policy::Body;
 use crate::redact;
 use crate::secret::Looks;
 use crate::telemetry::event::Event;
@@ -79,12 +81,16 @@ pub(super) async fn token_endpoint(
     let named = asked
         .refresh_token
         .as_deref()
-        .and_then(|text| named_by(key, text, connection));
+        .and_then(|text| named_by(key, text));
     let tenant = named.or_else(|| match &connection.login {
         Login::Tenant(tenant) => Some(tenant.clone()),
         Login::Missing => unnamed(world),
         Login::Unconfirmed => None,
     });
+    let looks_real = |text: &Zeroizing<String>| Looks::of(text).is_real();
+    if asked.refresh_token.as_ref().is_some_and(looks_real) {
+        connection.shared().real_token_was_seen(tenant.as_ref());
+    }
     record.tenant.clone_from(&tenant);
     record.outcome = Outcome::Answered;
     connection
@@ -98,16 +104,7 @@ pub(super) async fn token_endpoint(
 }
 
 /// The tenant that a refresh token names, if it is one of ours.
-fn named_by(key: &PhantomKey, text: &str, connection: &Connection) -> Option<TenantId> {
-    if Looks::of(text).is_real() {
-        connection.shared().real_token_was_seen(
-            &connection.host,
-            match &connection.login {
-                Login::Tenant(tenant) => Some(tenant),
-                Login::Missing | Login::Unconfirmed => None,
-            },
-        );
-    }
+fn named_by(key: &PhantomKey, text: &str) -> Option<TenantId> {
     match key.read(text) {
         Reading::Genuine(_, id) => Some(id),
         Reading::Foreign | Reading::Nobody(_) | Reading::Forged => None,
@@ -154,10 +151,13 @@ pub(super) async fn tokens_api(
 ) -> Result<Local, Failure> {
     record.operation = "createRestrictedDataToken".into();
     let key = key(connection)?;
+    let host = &connection.target.host;
+    body::judge(world, record, world.policy.region(tenant, host))?;
     let body = whole(admitted.body, record).await?;
-    let asked: Resources = serde_json::from_slice(&body).map_err(|_quotes_the_body| {
-        malformed("The body is not a request for a restricted data token.")
-    })?;
+    let not_one = || malformed("The body is not a request for a restricted data token.");
+    let json: Body = serde_json::from_slice(&body).map_err(|_quotes_the_body| not_one())?;
+    body::judge(world, record, world.policy.body(tenant, &json))?;
+    let asked: Resources = serde_json::from_slice(&body).map_err(|_quotes_the_body| not_one())?;
     if asked.restricted_resources.is_empty() || asked.restricted_resources.len() > MOST_RESOURCES {
         return Err(malformed(
             "A request for a restricted data token names 1 to 50 resources.",
@@ -172,12 +172,24 @@ pub(super) async fn tokens_api(
             .flatten()
             .map(String::as_str)
             .collect();
-        world
+        let covered = world
             .policy
-            .restricted_resource(tenant, &method, &resource.path, &elements)
-            .map_err(|refusal| Failure::new(refusal.reason, refusal.message, refusal.details))?;
+            .restricted_resource(tenant, &method, &resource.path, &elements);
+        if let Err(refusal) = covered
+            && !break_glass::covers(
+                connection.shared(),
+                tenant,
+                &method,
+                &resource.path,
+                &elements,
+            )
+        {
+            return Err(refusal.into());
+        }
     }
-    record.outcome = Outcome::Answered;
+    if record.outcome == Outcome::Cancelled {
+        record.outcome = Outcome::Answered;
+    }
     let answer = serde_json::json!({ "restrictedDataToken": key.mint(Kind::Restricted, Some(&tenant.id), rand::random()), "expiresIn": LIFE });
     let mut fields = HeaderMap::new();
     fields.insert(

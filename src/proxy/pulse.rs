@@ -3,7 +3,9 @@
 //! Job: one timer for a connection, however many requests pass over it.
 //! Invariants: silence is bounded by `idle_timeout`, a head in progress and a handshake by `header_timeout`; while we wait for
 //! somebody else (upstream, a token, pacing) the client's silence is not held against it. The frames of an HTTP/2 connection
-//! that serves no request are silence too: pings and their answers keep nobody busy.
+//! are silence too: what counts there are requests, the parts of their bodies, and the parts of answers that the client makes
+//! room for, so that pings and their answers keep nobody busy. While a part of any answer waits for room, waiting for somebody
+//! else is no excuse: upstream may be waiting for that room.
 //! Failure mode: a read or a write that outlasts its bound fails with `TimedOut`, which ends the connection.
 
 use std::future::Future;
@@ -29,12 +31,14 @@ pub struct Pulse {
     head_since: AtomicU64,
     /// Whether what is read between requests is a head. In HTTP/2 and in a tunnel it is not.
     heads: AtomicBool,
-    /// Whether bytes count only while a request is served: in HTTP/2.
+    /// Whether bytes do not count, but requests and parts of answers alone: in HTTP/2.
     frames: AtomicBool,
     /// Requests being served.
     serving: AtomicU32,
     /// Waits for somebody else.
     held: AtomicU32,
+    /// Answers of which a part waits for the client.
+    owed: AtomicU32,
 }
 
 impl Pulse {
@@ -51,6 +55,7 @@ impl Pulse {
             frames: AtomicBool::new(false),
             serving: AtomicU32::new(0),
             held: AtomicU32::new(0),
+            owed: AtomicU32::new(0),
         })
     }
 
@@ -58,6 +63,7 @@ impl Pulse {
     #[must_use]
     pub fn serve(self: &Arc<Self>) -> Serving {
         self.head_since.store(0, Ordering::Relaxed);
+        self.goes_on();
         self.serving.fetch_add(1, Ordering::Relaxed);
         Serving(Arc::clone(self))
     }
@@ -67,6 +73,11 @@ impl Pulse {
     pub fn hold(self: &Arc<Self>) -> Held {
         self.held.fetch_add(1, Ordering::Relaxed);
         Held(Arc::clone(self))
+    }
+
+    /// Notes that the client has brought a request forward.
+    pub fn goes_on(&self) {
+        self.last.store(self.now(), Ordering::Relaxed);
     }
 
     /// A head or a handshake is due: its time begins now.
@@ -79,10 +90,10 @@ impl Pulse {
         self.head_since.store(0, Ordering::Relaxed);
     }
 
-    /// From now on these are HTTP/2 frames: silence alone is bounded, and so are frames that belong to no request.
+    /// From now on these are HTTP/2 frames: silence alone is bounded, and so are frames that bring no request forward.
     pub fn http2(&self) {
         self.frames.store(true, Ordering::Relaxed);
-        self.last.store(self.now(), Ordering::Relaxed);
+        self.goes_on();
         self.no_heads();
     }
 
@@ -97,10 +108,10 @@ impl Pulse {
     }
 
     fn beat(&self, was_read: bool) {
-        let serves = self.serving.load(Ordering::Relaxed) > 0;
-        if !serves && self.frames.load(Ordering::Relaxed) {
+        if self.frames.load(Ordering::Relaxed) {
             return;
         }
+        let serves = self.serving.load(Ordering::Relaxed) > 0;
         let now = self.now();
         self.last.store(now, Ordering::Relaxed);
         if was_read
@@ -114,7 +125,7 @@ impl Pulse {
 
     /// When this connection is over, if nothing more happens.
     fn deadline(&self) -> Instant {
-        if self.held.load(Ordering::Relaxed) > 0 {
+        if self.held.load(Ordering::Relaxed) > 0 && self.owed.load(Ordering::Relaxed) == 0 {
             return Instant::now() + self.idle;
         }
         let idle = self.born + Duration::from_millis(self.last.load(Ordering::Relaxed)) + self.idle;
@@ -130,6 +141,24 @@ impl Pulse {
 pub struct Serving(Arc<Pulse>);
 
 impl Serving {
+    /// Notes that the client has made room for a part of its answer, or has sent a part of its body.
+    pub fn goes_on(&self) {
+        self.0.goes_on();
+    }
+
+    /// The clock itself.
+    #[must_use]
+    pub const fn pulse(&self) -> &Arc<Pulse> {
+        &self.0
+    }
+
+    /// Notes that a part of the answer was handed on and now waits for the client.
+    #[must_use]
+    pub fn owes(&self) -> Owed {
+        self.0.owed.fetch_add(1, Ordering::Relaxed);
+        Owed(Arc::clone(&self.0))
+    }
+
     /// Begins a wait for somebody else than the client.
     #[must_use]
     pub fn hold(&self) -> Held {
@@ -139,7 +168,7 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.last.store(self.0.now(), Ordering::Relaxed);
+        self.0.goes_on();
         self.0.serving.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -150,8 +179,18 @@ pub struct Held(Arc<Pulse>);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.last.store(self.0.now(), Ordering::Relaxed);
+        self.0.goes_on();
         self.0.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A part of an answer that waits for the client; dropped when the next one is asked for.
+#[derive(Debug)]
+pub struct Owed(Arc<Pulse>);
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.0.owed.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -312,6 +351,25 @@ mod tests {
             pulsed.read_u8().await.unwrap();
         }
         assert_eq!(over_after(&mut pulsed).await, (io::ErrorKind::TimedOut, 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_over_http2_is_kept_alive_by_the_parts_of_its_answer_and_not_by_frames() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let pulse = Pulse::new(IDLE, HEAD);
+        let mut pulsed = Pulsed::new(near, Arc::clone(&pulse));
+        pulse.http2();
+        let serving = pulse.serve();
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            serving.goes_on();
+            far.write_u8(0).await.unwrap();
+            pulsed.read_u8().await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        far.write_u8(0).await.unwrap();
+        pulsed.read_u8().await.unwrap();
+        assert_eq!(over_after(&mut pulsed).await, (io::ErrorKind::TimedOut, 30));
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,7 +15,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::head;
 use super::upload::Upload;
 use crate::telemetry::record;
 
@@ -112,6 +111,14 @@ impl Source {
         })
     }
 
+    /// The whole body, where it has arrived and was kept.
+    #[must_use]
+    pub fn kept(&self) -> Option<Vec<u8>> {
+        let kept = lock(self.0.as_ref()?);
+        let whole = kept.ended || kept.incoming.is_end_stream();
+        (whole && !kept.too_large).then(|| kept.frames.concat())
+    }
+
     /// Whether [`Source::again`] would give the whole body once more.
     #[must_use]
     pub fn may_replay(&self) -> bool {
@@ -186,7 +193,9 @@ impl Body for Replay {
                 Err(frame) => {
                     kept.ended = true;
                     self.trailers_given = true;
-                    kept.trailers = frame.into_trailers().ok().and_then(head::clean_trailers);
+                    let trailers = frame.into_trailers().ok();
+                    kept.trailers =
+                        trailers.and_then(|trailers| kept.incoming.clean_trailers(trailers));
                     kept.trailers
                         .clone()
                         .map(|trailers| Ok(Frame::trailers(trailers)))

@@ -1,4 +1,4 @@
-//! The straight walk of a request for SP-API: admit, authorize, credential, inject, send, return.
+//! The straight walk of a request for SP-API: admit, authorize, pace, credential, inject, send, return.
 //!
 //! Invariants: [`Authorized`] is made here alone, after policy has spoken; a token that Amazon refuses is exchanged and the
 //! request replayed once, when its whole body was kept; a 429 is waited out within `throttle`; everything else goes back as
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
+use tracing::Instrument as _;
 
 use super::answer::{AnswerBody, Content, Witness};
 use super::head::{self, Admitted};
@@ -20,7 +21,11 @@ use super::replay::Source;
 use super::respond::{self, Local};
 use super::send::{self, Received, Retry};
 use super::upload::Upload;
-use super::{Connection, World, body, credential, document, phantom};
+use super::{
+    Connection, World, audited, body, break_glass, credential, document, field, learn, phantom,
+    standing, turn,
+};
+use crate::catalog::Catalog;
 use crate::config::{EgressMode, PathParams, ProxyAuth, Tenant};
 use crate::name::Authority;
 use crate::outcome::{Failure, Reason};
@@ -28,6 +33,8 @@ use crate::phantom::{Reading, is_shaped_like_one};
 use crate::policy::{Ask, Route, Verdict};
 use crate::redact;
 use crate::telemetry::record::{Outcome, Record};
+use crate::telemetry::trace::Step;
+use crate::telemetry::w3c::Parent;
 use crate::tenant::TenantId;
 
 /// A request that policy lets go, with the route it goes by. Only [`authorize`] makes one.
@@ -91,12 +98,6 @@ impl Authorized {
     pub const fn route(&self) -> &Arc<Route> {
         &self.route
     }
-
-    /// Whether this is getReportDocument, whose RDT can only be asked for the concrete path.
-    #[must_use]
-    pub fn is_document_of_a_report(&self) -> bool {
-        &*self.route.operation == "getReportDocument"
-    }
 }
 
 /// What the walk comes to.
@@ -107,13 +108,15 @@ pub(super) enum Answer {
     Upstream(Received, Option<Box<dyn Witness>>),
 }
 
-/// Serves one request of an intercepted connection, and never fails: what goes wrong is an answer too.
+/// Serves one request of an intercepted connection, and never fails: what goes wrong is an answer too, and so is a head in
+/// which something is wrong that only its bytes tell.
 ///
 /// # Errors
 /// None.
 pub async fn serve(
     connection: Arc<Connection>,
     request: Request<Incoming>,
+    heard: Result<(), Failure>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let serving = connection.pulse.serve();
     let shared = connection.shared();
@@ -123,10 +126,19 @@ pub async fn serve(
         Arc::clone(&connection.host),
         request.method().clone(),
     );
+    record.begin_trace(Parent::of(request.headers()));
+    let span = record.trace.request().clone();
     let world = shared.world.load_full();
-    let request = Upload::of(request, &shared.tasks);
-    let answer = by_mode(&connection, &world, request, &mut record).await;
-    Ok(complete(answer, record, serving))
+    let request = Upload::of(request, &shared.tasks, &serving);
+    let answer = match heard {
+        Ok(()) => {
+            by_mode(&connection, &world, request, &mut record)
+                .instrument(span.clone())
+                .await
+        }
+        Err(failure) => Err(failure),
+    };
+    Ok(span.in_scope(|| complete(answer, record, serving)))
 }
 
 async fn by_mode(
@@ -178,7 +190,7 @@ fn returned(
         ahead,
         rest,
     } = received;
-    head::clean_answer(&mut parts.headers);
+    field::clean_answer(&mut parts.headers);
     record.status = parts.status.as_u16();
     record.amzn_request_id = parts
         .headers
@@ -190,6 +202,7 @@ fn returned(
         record.outcome = Outcome::Forwarded;
     }
     record.head_is_ready();
+    record.trace.returns();
     respond::stamp(&mut parts.headers, record.id);
     // the version is the connection's own
     let mut response = Response::new(AnswerBody::new(
@@ -216,17 +229,27 @@ async fn walk(
     record: &mut Record,
 ) -> Result<Answer, Failure> {
     note_target(record, world, &request);
-    let admitted = head::admit(connection, request, world.config.listen.limits.header_bytes)?;
-    let tenant = whose(connection, world, &admitted)?;
+    let admitted = async {
+        let admitted = head::admit(connection, request, world.config.listen.limits.header_bytes)?;
+        let tenant = whose(connection, world, &admitted).await?;
+        Ok::<_, Failure>((admitted, tenant))
+    };
+    let (admitted, tenant) = admitted.instrument(Step::Admit.span()).await?;
     record.tenant = Some(tenant.id.clone());
+    standing::check(&connection.shared().fleet, &tenant.id)?;
     if phantom::is_tokens_call(&admitted) {
         let answered = phantom::tokens_api(connection, world, &tenant, admitted, record);
         return Box::pin(answered).await.map(Answer::Local);
     }
-    let authorized = authorize(connection, world, tenant, admitted, record)?;
-    body::check(world, &authorized, record).await?;
+    let authorized = async {
+        let authorized = authorize(connection, world, tenant, admitted, record)?;
+        body::check(world, &authorized, record).await?;
+        audited::call(connection, world, &authorized, record).await?;
+        Ok::<_, Failure>(authorized)
+    };
+    let authorized = authorized.instrument(Step::Authorize.span()).await?;
     let received = attempts(connection, world, &authorized, record).await?;
-    let witness = document::witness(connection, world, &authorized, &received);
+    let witness = learn::witness(connection, world, &authorized, &received);
     Ok(Answer::Upstream(received, witness))
 }
 
@@ -253,29 +276,38 @@ fn shown_path(world: &World, template: Option<&str>, raw: &str) -> String {
 }
 
 /// Whose request: the proxy login, else the phantom, else the default; two that disagree are refused.
-pub(super) fn whose(
+pub(super) async fn whose(
     connection: &Connection,
     world: &World,
     admitted: &Admitted,
 ) -> Result<Arc<Tenant>, Failure> {
+    let id = id_of(connection, world, admitted)?;
+    if let Some(tenant) = world.tenants.get(&id) {
+        return Ok(tenant);
+    }
+    // boxed: the future of every request would be larger by it otherwise
+    let found = Box::pin(world.tenants.find(&id)).await;
+    found.map_err(|missing| standing::missing(&id, missing))
+}
+
+fn id_of(connection: &Connection, world: &World, admitted: &Admitted) -> Result<TenantId, Failure> {
     let shared = connection.shared();
     let named = named_by_phantom(connection, admitted)?;
     if admitted.holds_real_token() {
-        shared.real_token_was_seen(
-            &connection.host,
-            match &connection.login {
-                Login::Tenant(login) => Some(login),
-                Login::Missing | Login::Unconfirmed => named.as_ref(),
-            },
-        );
+        let served_as = match &connection.login {
+            Login::Tenant(login) => Some(login.clone()),
+            Login::Missing => named.clone().or_else(|| unnamed(world)),
+            Login::Unconfirmed => None,
+        };
+        shared.real_token_was_seen(served_as.as_ref());
     }
-    let id = match (&connection.login, named) {
-        (Login::Unconfirmed, _) => return Err(login::unconfirmed()),
+    match (&connection.login, named) {
+        (Login::Unconfirmed, _) => Err(login::unconfirmed()),
         (Login::Tenant(login), Some(phantom)) if *login != phantom => {
-            return Err(Failure::new(Reason::TenantMismatch, "The proxy login and the phantom token name two tenants.", format!("The login is {login}'s, the phantom {phantom}'s: give the program the pair of one tenant.")));
+            Err(Failure::new(Reason::TenantMismatch, "The proxy login and the phantom token name two tenants.", format!("The login is {login}'s, the phantom {phantom}'s: give the program the pair of one tenant.")))
         }
-        (Login::Tenant(login), _) => login.clone(),
-        (Login::Missing, Some(phantom)) => phantom,
+        (Login::Tenant(login), _) => Ok(login.clone()),
+        (Login::Missing, Some(phantom)) => Ok(phantom),
         (Login::Missing, None) => unnamed(world).ok_or_else(|| {
             Failure::new(
                 Reason::TenantUnknown,
@@ -283,13 +315,8 @@ pub(super) fn whose(
                 "Use a proxy login (HTTPS_PROXY=http://TENANT:KEY@…) or a phantom refresh token (`spapi-sidecar tenant phantom TENANT`); \
                  default_tenant serves whoever says nothing, where proxy_auth is optional.",
             )
-        })?,
-    };
-    world
-        .tenants
-        .get(&id)
-        .map(Arc::clone)
-        .ok_or_else(|| unknown(&id))
+        }),
+    }
 }
 
 /// The tenant of a caller whom nothing names: the default one, unless every caller has to say who it is. A transparent
@@ -299,14 +326,6 @@ pub(super) fn unnamed(world: &World) -> Option<TenantId> {
         ProxyAuth::Optional => world.config.default_tenant.clone(),
         ProxyAuth::Required => None,
     }
-}
-
-fn unknown(id: &TenantId) -> Failure {
-    Failure::new(
-        Reason::TenantUnknown,
-        format!("Tenant {id} is not configured."),
-        "Add it to `tenants`, or use the placeholder of one that is there.",
-    )
 }
 
 fn named_by_phantom(
@@ -368,18 +387,22 @@ fn authorize(
     let route = match world.policy.route(&ask) {
         Verdict::Allow(route) => route,
         Verdict::WouldRefuse(route, refusal) => {
-            record.outcome = Outcome::WouldRefuse;
-            record.reason = Some(refusal.reason);
-            route
+            match break_glass::route(connection.shared(), &ask, &refusal) {
+                Some(opened) => opened,
+                None => {
+                    record.outcome = Outcome::WouldRefuse;
+                    record.reason = Some(refusal.reason);
+                    route
+                }
+            }
         }
-        Verdict::Refuse(refusal) => {
-            record.template = redact::path(None, admitted.target.path()).into();
-            return Err(Failure::new(
-                refusal.reason,
-                refusal.message,
-                refusal.details,
-            ));
-        }
+        Verdict::Refuse(refusal) => match break_glass::route(connection.shared(), &ask, &refusal) {
+            Some(opened) => opened,
+            None => {
+                note_refused(record, &admitted);
+                return Err(refusal.into());
+            }
+        },
     };
     record.operation = Arc::clone(&route.operation);
     record.template = Arc::clone(&route.template);
@@ -401,7 +424,17 @@ fn authorize(
     })
 }
 
-/// Credential, inject, send: once, and again where that is known to help.
+/// A path that no route allows is shown by the operation that it is for, where there is one, and masked.
+fn note_refused(record: &mut Record, admitted: &Admitted) {
+    let path = admitted.target.path();
+    if let Some(operation) = Catalog::embedded().find(&admitted.method, path) {
+        record.operation = operation.operation_id.as_str().into();
+    }
+    record.template = redact::path(None, path).into();
+}
+
+/// Pace, credential, inject, send: once, and again where that is known to help. A repeat keeps its place: Amazon has not counted
+/// what it refused.
 async fn attempts(
     connection: &Connection,
     world: &World,
@@ -409,20 +442,32 @@ async fn attempts(
     record: &mut Record,
 ) -> Result<Received, Failure> {
     let shared = connection.shared();
-    let mut retry = Retry::new(world.config.throttle);
+    let lane = turn::lane(connection, world, authorized);
+    let mut retry = Retry::new(world.config.throttle, lane);
+    let mut place = turn::take(connection, authorized, &mut retry, record).await?;
     loop {
+        // who was killed while this waited gets no further token, and sends none
+        standing::check(&shared.fleet, &authorized.tenant.id)?;
         let credential = {
             let _held = connection.pulse.hold();
-            credential::obtain(&shared.tokens, authorized).await?
+            credential::obtain(shared, authorized, record)
+                .instrument(Step::Credential.span())
+                .await?
         };
+        standing::check(&shared.fleet, &authorized.tenant.id)?;
         record.token_kind = Some(credential.kind);
         record.attempts += 1;
-        let outbound = head::inject(
-            authorized,
-            &credential.token,
-            &world.config.inject,
-            &shared.via,
-        );
+        let outbound = Step::Inject.span().in_scope(|| {
+            head::inject(
+                authorized,
+                &credential.token,
+                &world.config.inject,
+                &shared.via,
+            )
+        });
+        if let Some(place) = place.take() {
+            place.spend();
+        }
         let received = send::send(
             connection,
             &outbound,
@@ -440,7 +485,9 @@ async fn attempts(
             send::Next::After(pause) => {
                 let _held = connection.pulse.hold();
                 record.paced += pause;
-                tokio::time::sleep(pause).await;
+                tokio::time::sleep(pause)
+                    .instrument(Step::Pace.span())
+                    .await;
             }
         }
     }

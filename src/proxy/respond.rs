@@ -126,6 +126,9 @@ pub fn refuse(failure: &Failure, record: &mut Record) -> Local {
     if let Some(seconds) = failure.retry_after {
         fields.insert(header::RETRY_AFTER, seconds.into());
     }
+    if failure.closes {
+        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
         fields.insert(
             header::PROXY_AUTHENTICATE,
@@ -235,8 +238,10 @@ pub fn no_token(reason: Reason, failure: TokenFailure) -> Failure {
         | Cause::Refused(_)
         | Cause::Nonsense(_)
         | Cause::RestrictedRefused(_)
+        | Cause::RestrictedThrottled
         | Cause::AccessRefused
-        | Cause::Interrupted => failure.cause.to_string(),
+        | Cause::Interrupted
+        | Cause::Shared(_) => failure.cause.to_string(),
     };
     let message = if reason == Reason::RdtUnavailable {
         "No restricted data token can be had now, and the call needs one."

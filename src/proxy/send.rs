@@ -5,13 +5,15 @@
 //! waits of one request together stay within `throttle.max_wait`; what cannot be replayed is not.
 //! Source: CONTRACT section 3.4.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::response::Parts;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::credential::Credential;
 use super::head::Outbound;
@@ -20,9 +22,11 @@ use super::request::Authorized;
 use super::{Connection, Shared, respond};
 use crate::config::{Throttle, ThrottleMode};
 use crate::outcome::{Denial, Failure, Reason};
+use crate::pace::Lane;
 use crate::telemetry::event::Event;
 use crate::telemetry::record::Record;
-use crate::token::judge::{self, READ_AHEAD};
+use crate::telemetry::trace::{self, Step};
+use crate::token::judge::{self, Call, Meaning, READ_AHEAD};
 use crate::upstream::SendError;
 use crate::upstream::client::{Manner, Streamed};
 
@@ -49,12 +53,13 @@ pub async fn send(
     record: &mut Record,
 ) -> Result<Received, Failure> {
     let _held = connection.pulse.hold();
-    let progress = std::sync::Arc::clone(&record.bytes);
+    let progress = Arc::clone(&record.bytes);
     let manner = Manner {
         http2,
         repeatable: outbound.is_safe() && body.is_empty(),
         progress: &progress.inward,
     };
+    let span = Step::Send.span();
     let from = Instant::now();
     let sent = connection
         .worker
@@ -62,8 +67,12 @@ pub async fn send(
         .send(&connection.target, manner, || {
             body.again().map(|body| outbound.request(body))
         })
+        .instrument(span.clone())
         .await;
     record.upstream += from.elapsed();
+    if let Ok(received) = &sent {
+        trace::note_status(&span, received.status().as_u16());
+    }
     let (parts, rest) = sent
         .map_err(|error| respond::not_sent(error, &connection.host))?
         .into_parts();
@@ -96,6 +105,7 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub struct Retry {
     throttle: Throttle,
+    lane: Option<Arc<Lane>>,
     waited: Duration,
     throttled: u32,
     token_replaced: bool,
@@ -104,16 +114,40 @@ pub struct Retry {
 /// First bound of the back-off after a 429.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 
+/// No 429 is followed up sooner.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Where SP-API tells the rate of an operation, in requests a second.
+const RATE_FIELD: &str = "x-amzn-ratelimit-limit";
+
 impl Retry {
-    /// Starts with nothing spent.
+    /// Starts with nothing spent. `lane` is the request's quota, where requests are paced.
     #[must_use]
-    pub const fn new(throttle: Throttle) -> Self {
+    pub const fn new(throttle: Throttle, lane: Option<Arc<Lane>>) -> Self {
         Self {
             throttle,
+            lane,
             waited: Duration::ZERO,
             throttled: 0,
             token_replaced: false,
         }
+    }
+
+    /// The request's quota.
+    #[must_use]
+    pub const fn lane(&self) -> Option<&Arc<Lane>> {
+        self.lane.as_ref()
+    }
+
+    /// How much longer the request may be held.
+    #[must_use]
+    pub const fn patience(&self) -> Duration {
+        self.throttle.max_wait.saturating_sub(self.waited)
+    }
+
+    /// Counts a wait against the bound.
+    pub const fn has_waited(&mut self, wait: Duration) {
+        self.waited = self.waited.saturating_add(wait);
     }
 
     pub(super) async fn judge(
@@ -124,56 +158,105 @@ impl Retry {
         shared: &Shared,
         record: &Record,
     ) -> Result<Next, Failure> {
-        let denial = match received.parts.status {
-            StatusCode::UNAUTHORIZED => Some(Denial::Unauthenticated),
-            StatusCode::FORBIDDEN => Some(
-                read_ahead(&mut received)
-                    .await
-                    .map_err(|error| respond::not_sent(SendError::Broken(error), &record.host))?,
-            ),
-            StatusCode::TOO_MANY_REQUESTS => Some(Denial::Throttled),
-            _ => None,
-        };
-        let Some(denial) = denial else {
-            if received.parts.status.is_success() {
+        let said = read_ahead(&mut received)
+            .await
+            .map_err(|error| respond::not_sent(SendError::Broken(error), &record.host))?;
+        let tenant = &authorized.tenant().id;
+        let denial = match self.meaning(&received.parts, &said, authorized, credential) {
+            Meaning::Denied(denial) => denial,
+            Meaning::Taken => {
                 credential.accepted();
+                shared.incidents.taken(tenant, credential.kind);
+                return Ok(Next::Return(Box::new(received)));
             }
-            return Ok(Next::Return(Box::new(received)));
+            Meaning::Neutral | Meaning::Trouble => return Ok(Next::Return(Box::new(received))),
+            Meaning::Malformed => {
+                tracing::warn!(request_id = %record.id, %tenant, operation = %authorized.route().operation, "Amazon's gateway did not understand the request: it answered 400 with a page before SP-API saw it");
+                return Ok(Next::Return(Box::new(received)));
+            }
         };
         shared.recorder.events.note(&Event::Denied {
-            tenant: &authorized.tenant().id,
+            tenant,
             operation: &authorized.route().operation,
             status: received.parts.status.as_u16(),
             denial,
             token_kind: credential.kind,
         });
         match denial {
-            Denial::Unauthenticated | Denial::TokenExpired | Denial::TokenInvalid => {
-                self.replace(&received, authorized, credential, shared, record)
-            }
+            Denial::Unauthenticated | Denial::TokenExpired | Denial::TokenInvalid => self.replace(
+                &said,
+                &received.parts,
+                authorized,
+                credential,
+                shared,
+                record,
+            ),
             Denial::Throttled => Ok(self.back_off(received, authorized.body())),
-            Denial::SecretLapsed => {
-                tracing::error!(alert = "client_secret_due", tenant = %authorized.tenant().id, app = %authorized.tenant().app, "Amazon says that the app's client secret has lapsed: rotate it, and store it with `spapi-sidecar app put`");
+            Denial::ThrottledAsForbidden => {
+                self.is_throttled(floor(&received.parts));
                 Ok(Next::Return(Box::new(received)))
             }
-            Denial::Role | Denial::Forbidden | Denial::Region | Denial::DataElements => {
-                Ok(Next::Return(Box::new(received)))
-            }
+            // the alert says what to do
+            Denial::SecretLapsed
+            | Denial::Role
+            | Denial::WrongKind
+            | Denial::UnknownPath
+            | Denial::TokenMissing
+            | Denial::Forbidden
+            | Denial::Region
+            | Denial::VendorLink
+            | Denial::DataElements => Ok(Next::Return(Box::new(received))),
         }
+    }
+
+    /// What an answer means; its rate is learnt on the way.
+    fn meaning(
+        &self,
+        parts: &Parts,
+        said: &[u8],
+        authorized: &Authorized,
+        credential: &Credential,
+    ) -> Meaning {
+        let meaning = judge::judge(
+            parts.status.as_u16(),
+            parts
+                .headers
+                .get(header::CONTENT_TYPE)
+                .map(HeaderValue::as_bytes),
+            said,
+            &Call {
+                method: authorized.method(),
+                path: authorized.target().path(),
+                token_kind: credential.kind,
+                throttled_lately: self
+                    .lane
+                    .as_ref()
+                    .is_some_and(|lane| lane.was_throttled_lately()),
+            },
+        );
+        if let (Some(lane), Meaning::Taken | Meaning::Neutral) = (&self.lane, meaning) {
+            lane.answered(number(parts, RATE_FIELD));
+        }
+        meaning
     }
 
     /// A refused token is dropped, and the request repeated with another one, once.
     fn replace(
         &mut self,
-        received: &Received,
+        said: &[u8],
+        parts: &Parts,
         authorized: &Authorized,
         credential: &Credential,
         shared: &Shared,
         record: &Record,
     ) -> Result<Next, Failure> {
         let fresh_may_help = credential.refused(&shared.tokens);
-        let said = crate::redact::text(&String::from_utf8_lossy(&received.ahead.concat()));
-        tracing::warn!(request_id = %record.id, tenant = %authorized.tenant().id, operation = %authorized.route().operation, status = received.parts.status.as_u16(), kind = credential.kind, said, "Amazon refused a token");
+        let tenant = &authorized.tenant().id;
+        let said = crate::redact::text(&String::from_utf8_lossy(said));
+        tracing::warn!(request_id = %record.id, %tenant, operation = %authorized.route().operation, status = parts.status.as_u16(), kind = credential.kind, said, "Amazon refused a token");
+        if self.token_replaced || !fresh_may_help {
+            shared.incidents.refused(tenant, credential.kind);
+        }
         if fresh_may_help && !self.token_replaced && authorized.body().may_replay() {
             self.token_replaced = true;
             return Ok(Next::Again);
@@ -192,6 +275,8 @@ impl Retry {
 
     /// Full jitter between nothing and a doubling bound; `Retry-After` and the learned rate set a floor.
     fn back_off(&mut self, received: Received, body: &Source) -> Next {
+        let floor = floor(&received.parts);
+        self.is_throttled(floor);
         let last = self.throttled + 1 >= self.throttle.max_attempts;
         if self.throttle.mode == ThrottleMode::Pass || last || !body.may_replay() {
             return Next::Return(Box::new(received));
@@ -199,33 +284,44 @@ impl Retry {
         let bound = FIRST_BACKOFF.saturating_mul(1 << self.throttled.min(10));
         let pause = bound
             .mul_f64(rand::random::<f64>())
-            .max(floor(&received.parts));
-        if self.waited + pause > self.throttle.max_wait {
+            .max(floor.max(SHORTEST_PAUSE));
+        if pause > self.patience() {
             return Next::Return(Box::new(received));
         }
         self.throttled += 1;
-        self.waited += pause;
+        self.has_waited(pause);
         Next::After(pause)
+    }
+
+    fn is_throttled(&self, pause: Duration) {
+        if let Some(lane) = &self.lane {
+            lane.throttled(pause);
+        }
     }
 }
 
-/// The shortest pause that an answer asks for.
+/// The shortest pause that an answer asks for; at most an hour is believed.
 fn floor(parts: &Parts) -> Duration {
-    let number = |name: &str| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.trim().parse::<f64>().ok())
-            .filter(|number| number.is_finite() && *number > 0.0)
-    };
-    let asked = number(header::RETRY_AFTER.as_str()).unwrap_or(0.0);
-    let rate = number("x-amzn-ratelimit-limit").map_or(0.0, |rate| 1.0 / rate);
-    Duration::from_secs_f64(asked.max(rate).clamp(0.05, 3600.0))
+    let asked = number(parts, header::RETRY_AFTER.as_str()).unwrap_or(0.0);
+    let rate = number(parts, RATE_FIELD).map_or(0.0, |rate| 1.0 / rate);
+    Duration::from_secs_f64(asked.max(rate).clamp(0.0, 3600.0))
 }
 
-/// Reads a 403 as far as needed to judge it. What was read is kept for the client.
-async fn read_ahead(received: &mut Received) -> Result<Denial, hyper::Error> {
+/// A field that holds a positive number.
+fn number(parts: &Parts, name: &str) -> Option<f64> {
+    let text = parts.headers.get(name)?.to_str().ok()?;
+    let number = text.trim().parse::<f64>().ok()?;
+    (number.is_finite() && number > 0.0).then_some(number)
+}
+
+/// Reads a 401 or a 403 as far as needed to judge it, and inflates it. What was read is kept for the client.
+async fn read_ahead(received: &mut Received) -> Result<Vec<u8>, hyper::Error> {
+    if !matches!(
+        received.parts.status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+    ) {
+        return Ok(Vec::new());
+    }
     let mut bytes = 0;
     while bytes < READ_AHEAD {
         let Some(frame) = received.rest.frame().await.transpose()? else {
@@ -237,15 +333,12 @@ async fn read_ahead(received: &mut Received) -> Result<Denial, hyper::Error> {
         }
     }
     let body = received.ahead.concat();
-    if received
+    let gzip = received
         .parts
         .headers
         .get(header::CONTENT_ENCODING)
-        .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"gzip"))
-    {
-        return Ok(judge::forbidden(&inflate(&body)));
-    }
-    Ok(judge::forbidden(&body))
+        .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"gzip"));
+    Ok(if gzip { inflate(&body) } else { body })
 }
 
 /// At most [`READ_AHEAD`] bytes of a gzip body.

@@ -47,7 +47,13 @@ pub async fn serve<T>(
 {
     let hello = match hello::read(&mut io).await {
         Ok(hello) => hello,
-        Err(error) => return note(&mut record, Reason::BadRequest, &error),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return hello::note(&hello::unusable(&error), &mut record);
+        }
+        // it went away, or said nothing
+        Err(error) => {
+            return tracing::info!(request_id = %record.id, host = %record.host, %error, "a tunnel ended before its ClientHello");
+        }
     };
     carry(&worker, tunnel, hello, &mut io, pulse, &mut record).await;
     let _closed = io.shutdown().await;
@@ -65,11 +71,7 @@ pub async fn carry<T>(
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
     if !asks_for(&hello, &tunnel.target) {
-        let other = io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the ClientHello asks for another name than the CONNECT host",
-        );
-        return note(record, Reason::NameMismatch, &other);
+        return hello::note(&hello::misnamed(&record.host), record);
     }
     let dialer = worker.client.dialer();
     let dialled = match &tunnel.addresses {
@@ -198,7 +200,7 @@ fn count(bytes: usize) -> u64 {
 
 fn note(record: &mut Record, reason: Reason, error: &io::Error) {
     record.reason = Some(reason);
-    record.outcome = if matches!(reason, Reason::NameMismatch | Reason::EgressDenied) {
+    record.outcome = if reason == Reason::EgressDenied {
         Outcome::Refused
     } else {
         Outcome::Failed

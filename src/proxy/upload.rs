@@ -8,15 +8,18 @@
 //! Sources: RFC 9112 section 9.6 (lingering close); RFC 9110 section 10.1.1.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Version, header};
+use http::{HeaderMap, HeaderName, Request, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
+use super::field;
+use super::pulse::{Pulse, Serving};
 use crate::task::Tasks;
 
 /// Longest time that is spent on bytes nobody wants.
@@ -31,20 +34,38 @@ pub struct Upload {
     incoming: Option<Incoming>,
     /// Who reads the rest, if anybody.
     drain: Option<Tasks>,
+    /// The clock of its connection.
+    pulse: Option<Arc<Pulse>>,
+    /// What the head's Connection field named.
+    named: Vec<HeaderName>,
 }
 
 impl Upload {
     /// Takes a request's body into care.
     #[must_use]
-    pub fn of(request: Request<Incoming>, tasks: &Tasks) -> Request<Self> {
+    pub fn of(request: Request<Incoming>, tasks: &Tasks, serving: &Serving) -> Request<Self> {
         let lingers = request.version() < Version::HTTP_2
             && !request.headers().contains_key(header::EXPECT)
             && !request.body().is_end_stream();
         let drain = lingers.then(|| tasks.clone());
+        let pulse = (!request.body().is_end_stream()).then(|| Arc::clone(serving.pulse()));
         request.map(|incoming| Self {
             incoming: Some(incoming),
             drain,
+            pulse,
+            named: Vec::new(),
         })
+    }
+
+    /// Notes fields that end here where they come as trailers.
+    pub fn loses_trailers(&mut self, named: Vec<HeaderName>) {
+        self.named = named;
+    }
+
+    /// What of these trailers goes on.
+    #[must_use]
+    pub fn clean_trailers(&self, trailers: HeaderMap) -> Option<HeaderMap> {
+        field::clean_trailers(trailers, &self.named)
     }
 }
 
@@ -60,8 +81,10 @@ impl Body for Upload {
             return Poll::Ready(None);
         };
         let polled = Pin::new(incoming).poll_frame(cx);
-        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
-            self.drain = None;
+        match (&polled, &self.pulse) {
+            (Poll::Ready(None | Some(Err(_))), _) => self.drain = None,
+            (Poll::Ready(Some(Ok(_))), Some(pulse)) => pulse.goes_on(),
+            (Poll::Ready(Some(Ok(_))), None) | (Poll::Pending, _) => {}
         }
         polled
     }

@@ -109,7 +109,7 @@ pub(super) const STORE_PATH: Text<String> = Text {
 /// A transit key's name, in which `{tenant}` stands for the tenant.
 pub(super) const KEY_NAME: Text<String> = Text {
     wanted: "a key's name, as in spapi-{tenant}",
-    schema: || json!({ "type": "string", "minLength": 1 }),
+    schema: || json!({ "type": "string", "pattern": "^([A-Za-z0-9_.-]|\\{tenant\\})+$" }),
     parse: |text| {
         let bare = text.replace("{tenant}", "tenant");
         let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');

@@ -243,7 +243,8 @@ fn default_tenant(root: &Node, faults: &mut Vec<Fault>) {
     }
 }
 
-fn marketplaces(root: &Node, faults: &mut Vec<Fault>) {
+/// Checks the marketplaces of each tenant: known, and of its region.
+pub(super) fn marketplaces(root: &Node, faults: &mut Vec<Fault>) {
     for (path, tenant) in items(root, "tenants") {
         let region = match tenant.child("region").and_then(Node::text) {
             Some("na") => Some(Region::Na),

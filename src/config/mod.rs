@@ -21,6 +21,7 @@ mod location;
 pub mod marketplace;
 mod meaning;
 mod nearest;
+pub mod profile;
 mod read;
 pub mod schema;
 mod section;
@@ -246,6 +247,8 @@ pub struct VaultStore {
     pub transit: Option<Transit>,
     /// Whether access tokens and leases are shared through the store.
     pub share_tokens: bool,
+    /// `upstream.proxy`: the way to a Vault that is not on this machine.
+    pub next_hop: Option<Authority>,
 }
 
 /// `store.vault.transit`.
@@ -582,7 +585,7 @@ pub struct Webhook {
 }
 
 /// `alerts.quarantine_on[]`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum QuarantineCause {
     /// The app's charge method has lapsed.
     ChargeMethodLapsed,
@@ -590,6 +593,18 @@ pub enum QuarantineCause {
     VendorLinkBroken,
     /// The grant was revoked.
     GrantRevoked,
+}
+
+impl QuarantineCause {
+    /// The cause as the file spells it; also the reason of an automatic quarantine.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ChargeMethodLapsed => "charge_method_lapsed",
+            Self::VendorLinkBroken => "vendor_link_broken",
+            Self::GrantRevoked => "grant_revoked",
+        }
+    }
 }
 
 /// `telemetry`.
@@ -645,8 +660,23 @@ pub enum PathParams {
 pub struct Audit {
     /// The hash-chained file.
     pub path: PathBuf,
+    /// Whether the file names it; else another place will do where the usual one is not ours to write.
+    pub path_is_named: bool,
     /// Which calls get a line before they leave.
     pub requests: AuditRequests,
+}
+
+impl Audit {
+    /// The places of the file, in the order in which they are tried: the one that the file names; else the usual one and,
+    /// where that is not ours to write or another sidecar's, the working folder.
+    #[must_use]
+    pub fn places(&self) -> Vec<PathBuf> {
+        let mut places = vec![self.path.clone()];
+        if !self.path_is_named {
+            places.push("audit.jsonl".into());
+        }
+        places
+    }
 }
 
 /// `audit.requests`.
@@ -672,6 +702,14 @@ impl Config {
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, error::Faults> {
         file::parse(file, text, env)
+    }
+
+    /// Days before a due date from which it is spoken of: the longest of `alerts.reminders`.
+    #[must_use]
+    pub fn remind_within(&self) -> i64 {
+        let longest = self.alerts.reminders.iter().max();
+        let days = longest.map_or(0, |longest| longest.as_secs() / 86_400);
+        i64::try_from(days).unwrap_or(i64::MAX)
     }
 
     /// The hosts whose TLS ends here: what our intermediate is constrained to (RFC 5280 section 4.2.1.10).

@@ -2,7 +2,8 @@
 //!
 //! Job: one connection, within `connect_timeout`, with `TCP_NODELAY`.
 //! Invariants: the address comes from [`Resolver`]; TLS verifies the name that policy allowed, wherever `connect_to` or a
-//! next-hop proxy leads.
+//! next-hop proxy leads. What a next hop resolves a name to cannot be seen from here, and so is not checked: it has to
+//! keep its own rules, and the certificate is what is left of ours. Our own listeners are no next hop.
 //! Failure mode: [`SendError`]; addresses are tried in order until one accepts.
 
 use std::io;
@@ -109,6 +110,12 @@ impl Dialer {
                 .await
                 .map_err(SendError::Resolve)?
                 .collect();
+        if addresses
+            .iter()
+            .any(|address| self.resolver.is_own(*address))
+        {
+            return Err(SendError::OwnListener);
+        }
         let stream = self.tcp_to(&addresses).await?;
         bounded(self.connect_timeout, ask_for_tunnel(stream, authority))
             .await

@@ -11,6 +11,7 @@ use crate::address::AddressClass;
 pub mod client;
 pub mod dial;
 pub mod linger;
+pub mod plain;
 pub mod resolve;
 
 /// Why a request got no answer.

@@ -6,7 +6,7 @@
 //! Failure mode: [`SendError::AddressDenied`] names the class; a mixed answer yields its public part.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
 
@@ -14,6 +14,9 @@ use super::SendError;
 use crate::address::AddressClass;
 use crate::config;
 use crate::name::{Authority, Host, HostName};
+
+/// Any port will do to ask the kernel for a route (RFC 863's, as it happens).
+const DISCARD: u16 = 9;
 
 /// Resolves and checks.
 #[derive(Debug)]
@@ -109,19 +112,35 @@ impl Resolver {
         }
     }
 
-    fn is_own(&self, address: SocketAddr) -> bool {
+    /// Whether a connection to this address would reach one of our own listeners. Where addresses are translated on the way
+    /// that cannot be seen from here; the Via mark catches what remains.
+    pub(super) fn is_own(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
         self.own.iter().any(|own| {
+            let bound = own.ip().to_canonical();
             own.port() == address.port()
-                && (own.ip() == address.ip()
-                    || (own.ip().is_unspecified() && is_ours(address.ip())))
+                && (bound == ip || (bound.is_unspecified() && is_of_this_machine(ip)))
         })
     }
 }
 
-/// Whether an address reaches this machine by itself: loopback or unspecified. Other local addresses cannot be told apart
-/// from remote ones without asking the kernel; the Via mark catches what remains.
-fn is_ours(ip: IpAddr) -> bool {
-    ip.is_loopback() || ip.is_unspecified()
+/// Whether an address is one of this machine's own. The kernel is asked which address it would speak to it from: for an
+/// address of its own, that one. No packet leaves for that.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    if ip.is_loopback() || ip.is_unspecified() {
+        return true;
+    }
+    let any: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let spoken_from = || {
+        let socket = std::net::UdpSocket::bind((any, 0))?;
+        socket.connect((ip, DISCARD))?;
+        socket.local_addr()
+    };
+    // without a route there is no way to it, and so none to us
+    spoken_from().is_ok_and(|local| local.ip() == ip)
 }
 
 fn dns_alone() -> Result<TokioResolver, ResolverError> {
@@ -184,5 +203,30 @@ mod tests {
                 .await,
             Err(SendError::OwnListener)
         ));
+    }
+
+    #[test]
+    fn every_address_of_this_machine_is_our_own_where_we_listen_on_all_of_them() {
+        let everywhere = resolver("0.0.0.0:3128", &[]);
+        let here = resolver("127.0.0.1:3128", &[]);
+        for (address, of_all, of_loopback) in [
+            ("127.0.0.1:3128", true, true),
+            ("[::ffff:127.0.0.1]:3128", true, true),
+            ("127.0.0.1:3129", false, false),
+            ("127.8.9.10:3128", true, false),
+            ("192.0.2.1:3128", false, false),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(everywhere.is_own(address), of_all, "{address}");
+            assert_eq!(here.is_own(address), of_loopback, "{address}");
+        }
+        // a machine with an interface besides loopback speaks from that one
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        if socket.connect("192.0.2.1:9").is_ok() {
+            let mut outward = socket.local_addr().unwrap();
+            outward.set_port(3128);
+            assert!(everywhere.is_own(outward), "{outward}");
+            assert!(!here.is_own(outward), "{outward}");
+        }
     }
 }

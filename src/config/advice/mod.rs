@@ -43,7 +43,6 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
             }
         }
     }
-    absent(config, &mut found);
     found
 }
 
@@ -70,34 +69,6 @@ fn transparent(config: &Config, found: &mut Vec<Warning>) {
             "listen.transparent",
             "no login can be sent here, and with `proxy_auth: required` the default tenant serves nobody who sends none",
             "give programs that come this way the output of `spapi-sidecar tenant phantom TENANT` as their refresh token",
-        );
-    }
-}
-
-/// What the file asks for beyond the defaults and this version does not do.
-fn absent(config: &Config, found: &mut Vec<Warning>) {
-    if matches!(config.tenants, Tenants::FromStore) {
-        warn(
-            found,
-            "tenants",
-            "this version reads no profiles from the store, and `run` refuses to start",
-            "list the tenants here",
-        );
-    }
-    if config.alerts.webhook.is_some() {
-        warn(
-            found,
-            "alerts.webhook",
-            "this version sends no alerts",
-            "watch the log for lines with `alert`",
-        );
-    }
-    if config.telemetry.otlp.is_some() {
-        warn(
-            found,
-            "telemetry.otlp",
-            "this version sends no traces",
-            "write null",
         );
     }
 }
@@ -304,21 +275,5 @@ mod tests {
             "{told:?}"
         );
         assert_eq!(problems(&config(&text("null"))), Vec::<String>::new());
-    }
-
-    #[test]
-    fn what_is_asked_for_and_not_done_is_told() {
-        let config = config(
-            "tenants: { from: store }\nalerts: { webhook: { url: https://hook.example, secret_file: s } }\n\
-             telemetry: { otlp: { endpoint: \"http://127.0.0.1:4317\" } }\n",
-        );
-        assert_eq!(
-            problems(&config),
-            [
-                "tenants: this version reads no profiles from the store, and `run` refuses to start",
-                "alerts.webhook: this version sends no alerts",
-                "telemetry.otlp: this version sends no traces",
-            ]
-        );
     }
 }

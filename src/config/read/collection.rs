@@ -105,6 +105,8 @@ pub(in crate::config) struct Table<T, K> {
     pub(in crate::config) key: fn(&str) -> Result<T, Wrong>,
     /// What to write as a key.
     pub(in crate::config) key_wanted: &'static str,
+    /// The schema of a key.
+    pub(in crate::config) key_schema: fn() -> Value,
     pub(in crate::config) of: K,
 }
 
@@ -148,7 +150,7 @@ impl<T: Ord, K: Kind> Kind for Table<T, K> {
     }
 
     fn schema(&self) -> Value {
-        json!({ "type": "object", "additionalProperties": self.of.schema() })
+        json!({ "type": "object", "propertyNames": (self.key_schema)(), "additionalProperties": self.of.schema() })
     }
 
     fn wanted(&self) -> String {

@@ -250,6 +250,11 @@ impl<'a> Section<'a> {
             .push(place.fault(&path, wrong.problem, wrong.remedy));
     }
 
+    /// Whether the file has this key.
+    pub(in crate::config) fn names(&self, key: &str) -> bool {
+        self.find(key).is_some()
+    }
+
     fn find(&self, key: &str) -> Option<&'a Entry> {
         self.entries.iter().find(|entry| entry.key == key)
     }

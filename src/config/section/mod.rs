@@ -12,9 +12,11 @@ mod route;
 mod store;
 mod upstream;
 
+pub(super) use party::tenant;
+
 use super::read::{List, Section, Shape};
 use super::value::{Count, OneOf, TENANT_ID};
-use super::{Config, PolicyMode};
+use super::{Config, PolicyMode, Store, Upstream};
 
 /// The whole document.
 pub(super) fn document(s: &mut Section<'_>) -> Option<Config> {
@@ -83,8 +85,8 @@ pub(super) fn document(s: &mut Section<'_>) -> Option<Config> {
     Some(Config {
         listen: listen?,
         interception: interception?,
+        store: reached_through(store?, upstream.as_ref()),
         upstream: upstream?,
-        store: store?,
         lwa: lwa?,
         inject: inject?,
         egress: egress?,
@@ -98,4 +100,12 @@ pub(super) fn document(s: &mut Section<'_>) -> Option<Config> {
         telemetry: telemetry?,
         audit: audit?,
     })
+}
+
+/// The store, with the next hop on the way to it.
+fn reached_through(mut store: Store, upstream: Option<&Upstream>) -> Store {
+    if let (Store::Vault(vault), Some(upstream)) = (&mut store, upstream) {
+        vault.next_hop.clone_from(&upstream.proxy);
+    }
+    store
 }

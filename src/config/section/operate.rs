@@ -240,6 +240,7 @@ fn otlp(s: &mut Section<'_>) -> Option<url::Url> {
 
 /// `audit`.
 pub(super) fn audit(s: &mut Section<'_>) -> Option<Audit> {
+    let path_is_named = s.names("path");
     let path = s.or(
         "path",
         "/var/lib/spapi-sidecar/audit.jsonl",
@@ -258,6 +259,7 @@ pub(super) fn audit(s: &mut Section<'_>) -> Option<Audit> {
     );
     Some(Audit {
         path: path?,
+        path_is_named,
         requests: requests?,
     })
 }

@@ -139,7 +139,8 @@ impl Kind for TenantsKind {
     }
 }
 
-fn tenant(s: &mut Section<'_>) -> Option<Arc<Tenant>> {
+/// One entry of `tenants`, or a profile in the store.
+pub(in crate::config) fn tenant(s: &mut Section<'_>) -> Option<Arc<Tenant>> {
     let id = s.required("id", &TENANT_ID, "what the operator calls it");
     let app = s.required("app", &APP_ID, "the app whose client id and secret it uses");
     let account = s.or(

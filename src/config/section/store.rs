@@ -84,6 +84,7 @@ fn vault(s: &mut Section<'_>) -> Option<VaultStore> {
         prefix: prefix?,
         transit: transit?,
         share_tokens: share_tokens?,
+        next_hop: None,
     })
 }
 

@@ -9,7 +9,9 @@ use crate::config::error::{Fault, Wrong};
 use crate::config::location::NEXT_HOP;
 use crate::config::read::{Kind, List, Section, Shape, Table, Text};
 use crate::config::tree::{Content, Node};
-use crate::config::value::{OneOf, PATH, SOCKET, Span, authority, days, host_name};
+use crate::config::value::{
+    OneOf, PATH, SOCKET, Span, authority, authority_schema, days, host_name, host_name_schema,
+};
 use crate::config::{KeyPair, MinTls, Resolver, Trust, Upstream};
 
 /// `upstream`.
@@ -32,6 +34,7 @@ pub(super) fn upstream(s: &mut Section<'_>) -> Option<Upstream> {
         &Table {
             key: host_name,
             key_wanted: "a host",
+            key_schema: host_name_schema,
             of: List::set(PIN).at_least_one(),
         },
         "host to pins, of which one has to be in the verified chain",
@@ -47,6 +50,7 @@ pub(super) fn upstream(s: &mut Section<'_>) -> Option<Upstream> {
         &Table {
             key: authority,
             key_wanted: "host:port",
+            key_schema: authority_schema,
             of: SOCKET,
         },
         "host:port to the address that is dialled instead; exempt from the address check",

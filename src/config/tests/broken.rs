@@ -7,13 +7,15 @@ use crate::config::Config;
 /// in front, so that its own first line is line 4.
 const CASES: &str = include_str!("broken.txt");
 
-struct Case {
-    name: String,
-    yaml: String,
+/// A broken file.
+pub(super) struct Case {
+    pub(super) name: String,
+    pub(super) yaml: String,
     faults: Vec<String>,
 }
 
-fn cases() -> Vec<Case> {
+/// Every broken file.
+pub(super) fn cases() -> Vec<Case> {
     CASES
         .split("===== ")
         .skip(1)

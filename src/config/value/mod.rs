@@ -14,7 +14,9 @@ mod quantity;
 mod word;
 
 pub(in crate::config) use day::DAY;
-pub(in crate::config) use name::{APP_ID, SOCKET, TENANT_ID, authority, host_name};
+pub(in crate::config) use name::{
+    APP_ID, SOCKET, TENANT_ID, authority, authority_schema, host_name, host_name_schema,
+};
 pub(in crate::config) use quantity::{Count, Percent, Port, Size, Span, days, seconds};
 pub(in crate::config) use word::{OneOf, PATH, Truth, WORDS};
 

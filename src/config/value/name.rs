@@ -12,7 +12,7 @@ use crate::tenant::{AppId, IdError, TenantId};
 /// An address to listen on, or to dial.
 pub(in crate::config) const SOCKET: Text<SocketAddr> = Text {
     wanted: "an IP address and a port, as in 127.0.0.1:3128 or [::1]:3128",
-    schema: || json!({ "type": "string", "pattern": "^.+:[0-9]{1,5}$" }),
+    schema: || json!({ "type": "string", "pattern": "^([0-9.]+|\\[[0-9A-Fa-f:.]+(%[0-9]+)?\\]):[0-9]{1,5}$" }),
     parse: |text| {
         text.parse().map_err(|_unreadable| {
             Wrong::new(
@@ -47,6 +47,16 @@ pub(in crate::config) const APP_ID: Text<AppId> = Text {
     schema: id,
     parse: |text| AppId::parse(text).map_err(bad_id),
 };
+
+/// What a host is written with.
+pub(in crate::config) fn host_name_schema() -> Value {
+    json!({ "pattern": "^[A-Za-z0-9._-]+$" })
+}
+
+/// What a host and a port are written with.
+pub(in crate::config) fn authority_schema() -> Value {
+    json!({ "pattern": "^[A-Za-z0-9._:\\[\\]-]+:[1-9][0-9]{0,4}$" })
+}
 
 /// A host that pins are for.
 pub(in crate::config) fn host_name(text: &str) -> Result<HostName, Wrong> {

@@ -83,8 +83,9 @@ impl<T: Copy> Kind for OneOf<T> {
     }
 }
 
+/// One line that says something: no control character, and not white space alone.
 fn string() -> Value {
-    json!({ "type": "string", "minLength": 1 })
+    json!({ "type": "string", "minLength": 1, "pattern": "^[^\\p{Cc}]*[^\\s\\p{Cc}][^\\p{Cc}]*$" })
 }
 
 /// Text of any kind, but not empty and on one line.

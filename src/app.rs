@@ -5,46 +5,72 @@
 //! be down at the start: then the sidecar waits, is not ready, and says so.
 //! Failure mode: [`StartError`], with what to do.
 
+mod action;
+mod alerting;
 mod background;
 pub mod errand;
+mod holdings;
+mod hook;
 mod outside;
+mod reading;
 mod reload;
 mod status;
+mod verdicts;
+mod view;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use self::outside::Outside;
-pub use self::reload::ReloadError;
+use self::outside::{Outside, TokensQuota};
+use self::reload::Reload;
+pub use self::reload::{Lookup, ReloadError, Reloaded};
+use self::verdicts::Verdicts;
+use crate::admin::events::Feed;
+use crate::admin::token::{AdminToken, TokenFileError};
 use crate::admin::{self, Readiness};
-use crate::config::{Config, LogFormat, Tenants};
+use crate::alert::Alerts;
+use crate::alert::webhook::SecretError;
+use crate::audit::Audit;
+use crate::config::{self, Config, LogFormat};
 use crate::document::Documents;
+use crate::fleet::Fleet;
+use crate::pace::Pace;
 use crate::proxy::listen::{self, ListenError, Sockets};
 use crate::proxy::login::Logins;
 use crate::proxy::{Shared, Worker, World};
+use crate::roster::Profiles;
+use crate::store::watched::Watched;
 use crate::store::{self, GrantStore, StoreError};
 use crate::task::Tasks;
-use crate::telemetry::event::{Event, Events};
+use crate::telemetry::event::{Event, Events, Observer};
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::record::Recorder;
+use crate::telemetry::traffic::Traffic;
 use crate::telemetry::{self, Sink};
 use crate::tls::authority::{AuthorityError, CertificateAuthority, Opened};
 use crate::tls::client::{TlsConfigError, UpstreamTls};
 use crate::tls::leaf::LeafCache;
 use crate::token::TokenSource;
 use crate::token::exchange::{Lwa, Transport};
+use crate::token::incident::Incidents;
+use crate::token::lease::Leases;
+use crate::token::report::Reports;
 use crate::token::restricted::Restricted;
 use crate::upstream::client::Client;
 use crate::upstream::dial::Dialer;
 use crate::upstream::resolve::{Resolver, ResolverError};
+use crate::verdict::memory::Memory;
 
 /// How long the cores may take to drop what outlasted the drain.
 const CUT_GRACE: Duration = Duration::from_secs(1);
@@ -73,17 +99,18 @@ pub enum StartError {
     /// `upstream.resolver`.
     #[error(transparent)]
     Resolver(#[from] ResolverError),
-    /// A setting that this version does not carry out.
-    #[error("{what} is not carried out by this version; {instead}")]
-    NotYet {
-        /// The setting.
-        what: &'static str,
-        /// What to write instead.
-        instead: &'static str,
-    },
+    /// The admin token's file.
+    #[error(transparent)]
+    AdminToken(#[from] TokenFileError),
     /// `lwa.token_url`.
     #[error("lwa.token_url names no usable host: {0}")]
     TokenUrl(crate::name::NameError),
+    /// `alerts.webhook.url`.
+    #[error("alerts.webhook.url names no usable host: {0}")]
+    WebhookUrl(crate::name::NameError),
+    /// `alerts.webhook.secret_file`.
+    #[error(transparent)]
+    WebhookSecret(#[from] SecretError),
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(std::io::Error),
@@ -99,6 +126,8 @@ pub struct App {
     admin: SocketAddr,
     grace: Duration,
     readiness: Arc<Readiness>,
+    reload: Arc<Reload>,
+    metrics: Arc<Metrics>,
 }
 
 impl App {
@@ -107,9 +136,9 @@ impl App {
     /// # Errors
     /// When something that only an operator can mend is missing.
     pub async fn start(config: Config, sink: Sink, cores: usize) -> Result<Self, StartError> {
-        say_what_is_not_there(&config)?;
         let tasks = Tasks::new(tokio::runtime::Handle::current());
         let events = Events::default();
+        let seen = Seers::new(&config);
         let authority = open_authority(&config)?;
         let leaves = LeafCache::new(Arc::clone(&authority))?;
         let (sockets, listening) =
@@ -120,49 +149,47 @@ impl App {
         let admin = admin_socket
             .local_addr()
             .map_err(|error| StartError::Admin(config.listen.admin, error))?;
-        let store = store::open(&config.store)?;
+        let token = Arc::new(AdminToken::open(&config.listen.admin_token_file)?);
+        let store = Watched::over(store::open(&config.store)?, &events);
         publish(&authority, &config)?;
-        let own = listening.iter().copied().chain([admin]).collect();
-        let dialer = Arc::new(Dialer {
-            resolver: Resolver::new(&config.upstream, own)?,
-            tls: UpstreamTls::new(&config.upstream)?,
-            connect_timeout: config.upstream.connect_timeout,
-            proxy: config.upstream.proxy.clone(),
-        });
-        let shared = Arc::new(Shared {
-            tokens: token_source(&config, &store, &dialer, &tasks, &events)?,
-            leaves,
-            phantoms: OnceLock::new(),
-            logins: Logins::new(Arc::clone(&store), tasks.clone()),
-            documents: Documents::default(),
-            recorder: Arc::new(Recorder {
-                sink,
-                release: config.telemetry.release.as_str().into(),
-                traffic: Arc::default(),
-                events: events.clone(),
-                pretty: config.telemetry.log_format == LogFormat::Pretty,
-            }),
-            permits: Arc::new(Semaphore::new(config.listen.limits.max_connections)),
-            tasks,
-            via: via(),
-            first_id: rand::random(),
-            ids: AtomicU64::new(0),
-            real_token_seen: AtomicBool::new(false),
-            world: ArcSwap::from_pointee(World::new(config, 0)),
-            generation: watch::Sender::new(0),
-        });
+        let own: Vec<SocketAddr> = listening.iter().copied().chain([admin]).collect();
+        let dialer = dialer(&config, own.clone())?;
+        let shared = rooms(config, sink, &store, &dialer, leaves, tasks, &events)?;
+        events.observe(seen.observers(&shared));
         let world = shared.world.load_full();
-        let readiness = Arc::new(Readiness::new(world.tenants.len()));
-        let theirs = Arc::clone(&shared);
-        let office = admin::Office {
-            readiness: Arc::clone(&readiness),
-            status: Arc::new(move || status::status(&theirs)),
-            tasks: shared.tasks.clone(),
-        };
+        shared
+            .fleet
+            .set_holdings(holdings::Tokens::of(&shared, &store));
+        let readiness = Arc::new(Readiness::new(world.tenants.standing().len()));
+        let verdicts = Verdicts::new(&shared, &store, &seen.memory);
+        verdicts.start(&readiness);
+        let dated = Arc::clone(&verdicts);
+        let dues: alerting::Dues = Arc::new(move || dated.dues());
+        reading::answer(&seen.metrics, &shared, &dues);
+        let reload = Arc::new(Reload::new(Arc::clone(&shared)));
+        let counted = Arc::clone(&seen.metrics);
+        let office = office(
+            &shared,
+            &readiness,
+            &reload,
+            token,
+            &seen.feed,
+            &view::Sources {
+                shared: Arc::clone(&shared),
+                verdicts,
+                memory: seen.memory,
+                readiness: Arc::clone(&readiness),
+                marks: seen.marks,
+            },
+            Arc::new(move || counted.page()),
+        );
+        background::tell(&shared, seen.feed);
         let _admin = shared
             .tasks
             .control("admin", admin::serve(admin_socket, office));
         background::start(&shared, &world, &store, &readiness);
+        alerting::tell(&shared, &world, own)?;
+        alerting::start(&shared, &world, dues);
         let cores = start_cores(
             &shared,
             &dialer,
@@ -178,8 +205,16 @@ impl App {
             admin,
             grace: world.config.listen.drain_timeout,
             readiness,
+            reload,
+            metrics: seen.metrics,
             shared,
         })
+    }
+
+    /// The metrics, to be told more.
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Addresses of the CONNECT listeners, as bound.
@@ -211,8 +246,29 @@ impl App {
     ///
     /// # Errors
     /// When the file changes something that takes a restart.
-    pub fn reload(&self, config: Config) -> Result<(), ReloadError> {
-        reload::reload(&self.shared, config)
+    pub fn reload(&self, config: Config) -> Result<Reloaded, ReloadError> {
+        self.reload.take(config)
+    }
+
+    /// Says which file the configuration was read from and what it held: it is watched from now on, and read again when it
+    /// changes or somebody asks for it.
+    pub fn follow(&self, path: &Path, text: &str, env: Lookup) {
+        self.reload.follow(path, text, env);
+        let (watched, stop) = (
+            watch::watch(Arc::clone(&self.reload), path.to_owned()),
+            self.shared.tasks.stopping(),
+        );
+        let _watch = self.shared.tasks.control("watch", async move {
+            tokio::select! { () = watched => {}, () = stop => {} }
+        });
+    }
+
+    /// Reads the file again that [`App::follow`] named. `asked_by` is for the log.
+    ///
+    /// # Errors
+    /// When it is not taken; then nothing has changed, and the log says why.
+    pub fn reload_file(&self, asked_by: &str) -> Result<Reloaded, ReloadError> {
+        self.reload.again(asked_by)
     }
 
     /// Completes when the sidecar may take traffic.
@@ -229,26 +285,127 @@ impl App {
         while !self.cores.iter().all(JoinHandle::is_finished) && from.elapsed() < CUT_GRACE {
             tokio::time::sleep(CUT_PAUSE).await;
         }
+        self.shared.audit.close().await;
+        self.shared.recorder.traffic.save(telemetry::now());
         left
     }
 }
 
-/// A setting that this version does not carry out is refused where nothing works without it, and said loudly elsewhere.
-fn say_what_is_not_there(config: &Config) -> Result<(), StartError> {
-    if matches!(config.tenants, Tenants::FromStore) {
-        return Err(StartError::NotYet {
-            what: "`tenants: { from: store }`",
-            instead: "list the tenants in the file",
-        });
+/// Who hears of what happens, besides the rooms themselves.
+struct Seers {
+    memory: Arc<Memory>,
+    feed: Arc<Feed>,
+    marks: Arc<view::Marks>,
+    metrics: Arc<Metrics>,
+}
+
+impl Seers {
+    fn new(config: &Config) -> Self {
+        Self {
+            memory: Arc::default(),
+            feed: Arc::default(),
+            marks: Arc::default(),
+            metrics: Arc::new(Metrics::new(config.telemetry.release.as_str().into())),
+        }
     }
-    let set = [
-        ("telemetry.otlp", config.telemetry.otlp.is_some()),
-        ("alerts.webhook", config.alerts.webhook.is_some()),
-    ];
-    for (setting, _) in set.iter().filter(|(_, is_set)| *is_set) {
-        tracing::warn!(setting, "this setting is not carried out by this version");
+
+    fn observers(&self, shared: &Shared) -> Vec<Arc<dyn Observer>> {
+        vec![
+            Arc::clone(&self.memory) as _,
+            Arc::clone(&shared.recorder.traffic) as _,
+            Arc::clone(&self.feed) as _,
+            Arc::clone(&self.marks) as _,
+            Arc::clone(&self.metrics) as _,
+            Arc::new(shared.audit.clone()),
+            Arc::clone(&shared.alerts) as _,
+        ]
     }
-    Ok(())
+}
+
+/// What every core shares.
+fn rooms(
+    config: Config,
+    sink: Sink,
+    store: &Arc<dyn GrantStore>,
+    dialer: &Arc<Dialer>,
+    leaves: LeafCache,
+    tasks: Tasks,
+    events: &Events,
+) -> Result<Arc<Shared>, StartError> {
+    let traffic = Arc::new(Traffic::open(&config.audit.path, telemetry::now()));
+    let profiles = Arc::new(Profiles::new(Arc::clone(store), tasks.clone()));
+    let fleet = Arc::new(Fleet::new(Arc::clone(store), tasks.clone(), events.clone()));
+    let together = Arc::clone(&fleet);
+    let pace = Arc::new(Pace::new(Arc::new(move || together.members())));
+    Ok(Arc::new(Shared {
+        tokens: Arc::new(token_source(&config, store, dialer, &pace, &tasks, events)?),
+        pace,
+        incidents: Incidents::new(events.clone()),
+        fleet,
+        leaves,
+        phantoms: OnceLock::new(),
+        logins: Logins::new(Arc::clone(store), tasks.clone()),
+        documents: Documents::default(),
+        audit: Audit::start(&config.audit, events).map_err(StartError::Thread)?,
+        alerts: Alerts::new(&config, std::iter::empty()),
+        reports: Reports::default(),
+        recorder: recorder(&config, sink, traffic, events),
+        permits: Arc::new(Semaphore::new(config.listen.limits.max_connections)),
+        tasks,
+        via: via(),
+        first_id: rand::random(),
+        ids: AtomicU64::new(0),
+        world: ArcSwap::from_pointee(World::new(config, 0, &profiles)),
+        profiles,
+        generation: tokio::sync::watch::Sender::new(0),
+    }))
+}
+
+/// What the admin listener answers from.
+fn office(
+    shared: &Arc<Shared>,
+    readiness: &Arc<Readiness>,
+    reload: &Arc<Reload>,
+    token: Arc<AdminToken>,
+    feed: &Arc<Feed>,
+    sources: &view::Sources,
+    metrics: Arc<dyn Fn() -> String + Send + Sync>,
+) -> admin::Office {
+    let (its, verdicts) = (Arc::clone(&sources.verdicts), Arc::clone(&sources.verdicts));
+    let sources = sources.clone();
+    let (theirs, acting, reload) = (Arc::clone(shared), Arc::clone(shared), Arc::clone(reload));
+    admin::Office {
+        readiness: Arc::clone(readiness),
+        status: Arc::new(move || status::status(&theirs, &its.dues())),
+        verdicts: Arc::new(move |only| verdicts.health(only)),
+        views: Arc::new(move || sources.view()),
+        metrics,
+        feed: Arc::clone(feed),
+        token,
+        act: Arc::new(move |asked| {
+            Box::pin(action::act(Arc::clone(&acting), Arc::clone(&reload), asked))
+        }),
+        tasks: shared.tasks.clone(),
+    }
+}
+
+fn dialer(config: &Config, own: Vec<SocketAddr>) -> Result<Arc<Dialer>, StartError> {
+    Ok(Arc::new(Dialer {
+        resolver: Resolver::new(&config.upstream, own)?,
+        tls: UpstreamTls::new(&config.upstream)?,
+        connect_timeout: config.upstream.connect_timeout,
+        proxy: config.upstream.proxy.clone(),
+    }))
+}
+
+fn recorder(config: &Config, sink: Sink, traffic: Arc<Traffic>, events: &Events) -> Arc<Recorder> {
+    Arc::new(Recorder {
+        sink,
+        release: config.telemetry.release.as_str().into(),
+        traffic,
+        events: events.clone(),
+        pretty: config.telemetry.log_format == LogFormat::Pretty,
+    })
 }
 
 fn open_authority(config: &Config) -> Result<Arc<CertificateAuthority>, AuthorityError> {
@@ -322,6 +479,7 @@ fn token_source(
     config: &Config,
     store: &Arc<dyn GrantStore>,
     dialer: &Arc<Dialer>,
+    pace: &Arc<Pace>,
     tasks: &Tasks,
     events: &Events,
 ) -> Result<TokenSource, StartError> {
@@ -330,13 +488,39 @@ fn token_source(
         config.lwa.clone(),
         Arc::clone(store),
         Arc::clone(&transport),
+        tasks.clone(),
     )
     .map_err(StartError::TokenUrl)?;
+    let lwa = Arc::new(lwa);
     let restricted = Restricted::new(config.lwa.clone(), config.inject.clone(), transport);
+    let restricted =
+        restricted.within(TokensQuota::new(Arc::clone(pace), config.throttle.max_wait));
     Ok(TokenSource::new(
-        Arc::new(lwa),
+        Arc::clone(&lwa),
+        leases(config, lwa, store, tasks),
         Arc::new(restricted),
         tasks,
         events,
     ))
+}
+
+/// What shares access tokens with the fleet, where the store is the fleet's and the configuration wants it.
+fn leases(
+    config: &Config,
+    lwa: Arc<Lwa>,
+    store: &Arc<dyn GrantStore>,
+    tasks: &Tasks,
+) -> Option<Arc<Leases>> {
+    let config::Store::Vault(vault) = &config.store else {
+        return None;
+    };
+    // for people who look at a lease: which process on which machine
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
+    let holder = format!("{host}/{}", std::process::id());
+    let wall = Arc::new(telemetry::now);
+    vault.share_tokens.then(|| {
+        let store = Arc::clone(store);
+        Arc::new(Leases::new(lwa, store, tasks.clone(), holder, wall))
+    })
 }

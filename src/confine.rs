@@ -108,9 +108,11 @@ impl Paths {
             &config.interception.cert_path,
             &config.interception.bundle_path,
             &config.listen.admin_token_file,
-            &config.audit.path,
         ] {
             paths.writes(written);
+        }
+        for place in config.audit.places() {
+            paths.writes(&place);
         }
         if let CaMode::File(key) = &config.interception.mode {
             paths.writes(key);

@@ -10,6 +10,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::name::{Authority, Host};
 use crate::tenant::TenantId;
 
@@ -120,17 +123,66 @@ fn expiry(target: &str) -> Option<SystemTime> {
         .checked_add(Duration::from_secs(seconds))
 }
 
-/// Every https URL that stands as a whole string in a JSON document.
-pub fn urls(json: &serde_json::Value, found: &mut Vec<String>) {
+/// Where in an answer URLs of documents stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Where {
+    /// In fields of this name, whatever the case of its letters.
+    Field(&'static str),
+    /// Nobody knows: anywhere.
+    Anywhere,
+}
+
+impl Where {
+    fn takes(self, field: &str) -> bool {
+        match self {
+            Self::Field(name) => field.eq_ignore_ascii_case(name),
+            Self::Anywhere => true,
+        }
+    }
+}
+
+/// How an https URL begins in base64.
+pub const ENCODED: &str = "aHR0cHM6Ly";
+
+/// Every https URL that is the whole text of a field, at any depth, base64-encoded ones included.
+#[must_use]
+pub fn urls(json: &serde_json::Value, place: Where) -> Vec<String> {
+    let mut found = Vec::new();
+    gather(json, "", place, &mut found);
+    found
+}
+
+fn gather(json: &serde_json::Value, field: &str, place: Where, found: &mut Vec<String>) {
     match json {
-        serde_json::Value::String(text) if text.starts_with("https://") => found.push(text.clone()),
-        serde_json::Value::Array(items) => items.iter().for_each(|item| urls(item, found)),
-        serde_json::Value::Object(fields) => fields.values().for_each(|value| urls(value, found)),
+        serde_json::Value::String(text) if place.takes(field) => found.extend(url_of(text)),
+        serde_json::Value::Array(items) => {
+            for item in items {
+                gather(item, field, place, found);
+            }
+        }
+        serde_json::Value::Object(fields) => {
+            for (field, value) in fields {
+                gather(value, field, place, found);
+            }
+        }
         serde_json::Value::Null
         | serde_json::Value::Bool(_)
         | serde_json::Value::Number(_)
         | serde_json::Value::String(_) => {}
     }
+}
+
+fn url_of(text: &str) -> Option<String> {
+    if text.starts_with("https://") {
+        return Some(text.to_owned());
+    }
+    if !text.starts_with(ENCODED) {
+        return None;
+    }
+    let decoded = STANDARD.decode(text).ok()?;
+    String::from_utf8(decoded)
+        .ok()
+        .filter(|url| url.starts_with("https://"))
 }
 
 #[cfg(test)]
@@ -196,13 +248,36 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_found_at_any_depth() {
-        let mut found = Vec::new();
-        urls(
-            &serde_json::json!({"payload": {"a": ["https://x.example/1", "text https://y.example"], "url": "https://z.example"}}),
-            &mut found,
-        );
-        found.sort();
-        assert_eq!(found, ["https://x.example/1", "https://z.example"]);
+    fn urls_are_found_at_any_depth_in_the_fields_that_hold_them() {
+        let answer = serde_json::json!({
+            "payload": {"a": ["https://x.example/1", "text https://y.example"], "URL": "https://z.example"},
+            "url": ["https://w.example", STANDARD.encode("https://v.example/?a"), STANDARD.encode("http://u.example")],
+        });
+        for (place, want) in [
+            (
+                Where::Field("url"),
+                vec![
+                    "https://v.example/?a",
+                    "https://w.example",
+                    "https://z.example",
+                ],
+            ),
+            (Where::Field("a"), vec!["https://x.example/1"]),
+            (Where::Field("payload"), vec![]),
+            (
+                Where::Anywhere,
+                vec![
+                    "https://v.example/?a",
+                    "https://w.example",
+                    "https://x.example/1",
+                    "https://z.example",
+                ],
+            ),
+        ] {
+            let mut found = urls(&answer, place);
+            found.sort();
+            assert_eq!(found, want, "{place:?}");
+        }
+        assert!(STANDARD.encode("https://").starts_with(ENCODED));
     }
 }

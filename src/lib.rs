@@ -5,9 +5,11 @@
 //! Four floors; arrows point down only, and rooms on one floor do not know each other. `tests/architecture.rs` asserts it.
 //!
 //! * **Composition**: [`app`] is the one file that knows every room; [`cli`] asks a room and prints the answer.
-//! * **Floor 3, the walk**: [`proxy`] (CONNECT → interception → admit, authorize, credential, inject, send, return)
+//! * **Floor 3, the walk**: [`proxy`] (CONNECT → interception → admit, authorize, pace, credential, inject, send, return)
 //!   and [`admin`] (health, on a listener of its own).
-//! * **Floor 2, doers**: [`token`], [`store`], [`tls`], [`upstream`], [`document`], [`onboard`], [`confine`], [`sandbox`] (the stand-in for Amazon).
+//! * **Floor 2, doers**: [`token`], [`pace`], [`store`], [`fleet`], [`roster`], [`tls`], [`upstream`], [`document`], [`onboard`],
+//!   [`confine`], [`verdict`] (what is wrong, and what is due), [`audit`] (who read what for whom), [`alert`] (what a person is
+//!   told of), [`sandbox`] (the stand-in for Amazon).
 //! * **Floor 1, deciding and seeing**: [`policy`], [`telemetry`], [`task`].
 //! * **Floor 0, words**: [`catalog`], [`name`], [`address`], [`tenant`], [`secret`], [`phantom`], [`outcome`], [`redact`], [`config`].
 //!
@@ -23,19 +25,24 @@
 
 pub mod address;
 pub mod admin;
+pub mod alert;
 pub mod app;
+pub mod audit;
 pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod confine;
 pub mod document;
+pub mod fleet;
 pub mod name;
 pub mod onboard;
 pub mod outcome;
+pub mod pace;
 pub mod phantom;
 pub mod policy;
 pub mod proxy;
 pub mod redact;
+pub mod roster;
 pub mod sandbox;
 pub mod secret;
 pub mod store;
@@ -45,3 +52,4 @@ pub mod tenant;
 pub mod tls;
 pub mod token;
 pub mod upstream;
+pub mod verdict;

@@ -30,6 +30,8 @@ enum Command {
     Check(cli::check::Args),
     Schema(cli::schema::Args),
     Ledger(cli::ledger::Args),
+    Diagnose(cli::diagnose::Args),
+    Review(cli::review::Args),
     Exec(cli::exec::Args),
     Env(cli::exec::EnvArgs),
     Ca(cli::ca::Args),
@@ -40,7 +42,7 @@ enum Command {
     )]
     App(cli::app::AppCommand),
     Authorize(cli::authorize::Args),
-    /// List tenants (selling partners), and put and make what each needs in the store.
+    /// Tenants (selling partners): what each needs in the store, and whether it is served.
     #[command(
         subcommand,
         after_help = "Example:\n  spapi-sidecar tenant put-token acme < refresh-token.txt"
@@ -52,7 +54,14 @@ enum Command {
         after_help = "Example:\n  spapi-sidecar generate man /usr/share/man/man1"
     )]
     Generate(cli::generate::GenerateCommand),
+    BreakGlass(cli::break_glass::Args),
     Health(cli::health::Args),
+    /// Check the audit's hash chain, and print what it holds of a tenant.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  spapi-sidecar audit verify --config proxy.yaml"
+    )]
+    Audit(cli::audit::AuditCommand),
     Doctor(cli::doctor::Args),
     Sandbox(cli::sandbox::Args),
 }
@@ -79,6 +88,8 @@ fn run(command: Command) -> Result<Exit, Complaint> {
         Command::Check(args) => cli::check::run(&args),
         Command::Schema(args) => cli::schema::run(&args),
         Command::Ledger(args) => cli::ledger::run(&args),
+        Command::Diagnose(args) => cli::diagnose::run(&args),
+        Command::Review(args) => cli::review::run(&args),
         Command::Exec(args) => cli::exec::run(args),
         Command::Env(args) => cli::exec::run_env(args),
         Command::Ca(args) => cli::ca::run(args),
@@ -86,7 +97,9 @@ fn run(command: Command) -> Result<Exit, Complaint> {
         Command::Authorize(args) => cli::authorize::run(&args),
         Command::Tenant(command) => cli::tenant::run(&command),
         Command::Generate(command) => cli::generate::run(&command, Arguments::command()),
+        Command::BreakGlass(args) => cli::break_glass::run(&args),
         Command::Health(args) => cli::health::run(&args),
+        Command::Audit(command) => cli::audit::run(&command),
         Command::Doctor(args) => cli::doctor::run(&args),
         Command::Sandbox(args) => cli::sandbox::run(args),
     }

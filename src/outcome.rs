@@ -110,18 +110,29 @@ impl fmt::Display for Reason {
 pub enum Denial {
     /// 401: the token was not taken.
     Unauthenticated,
+    /// 403 that says that there was no token: it went out in a field that SP-API does not read (`inject.headers`).
+    TokenMissing,
     /// 403 whose details say that the access token has expired.
     TokenExpired,
     /// 403 whose details say that the access token is revoked, malformed or invalid.
     TokenInvalid,
     /// 403 whose details say that the app's client secret has expired: no exchange helps.
     SecretLapsed,
-    /// 403 without a word of the token: a missing role, the wrong kind of token, or a path that SP-API does not know.
+    /// 403 without a word of the token, to a call that the catalog knows and with the kind of token that it takes: a missing
+    /// role.
     Role,
-    /// 403 that says that the resource is forbidden: a restricted report type without its role, or throttling in disguise.
+    /// The same, with another kind of token than the operation takes (grantless, the tenant's own, or restricted).
+    WrongKind,
+    /// The same, to a path that no operation of the catalog has: SP-API says 403 where others say 404.
+    UnknownPath,
+    /// 403 that says that the resource is forbidden: a restricted report type without its role.
     Forbidden,
+    /// The same soon after a 429 to the same operation: throttling in disguise.
+    ThrottledAsForbidden,
     /// 403 about a marketplace of another region.
     Region,
+    /// 403 with SPSA2043 or words of a vendor group: it is not linked to the application.
+    VendorLink,
     /// 400 to a request for a restricted data token: the app may not have the data elements.
     DataElements,
     /// 429.
@@ -134,12 +145,17 @@ impl Denial {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unauthenticated => "unauthenticated",
+            Self::TokenMissing => "token_missing",
             Self::TokenExpired => "token_expired",
             Self::TokenInvalid => "token_invalid",
             Self::SecretLapsed => "secret_lapsed",
             Self::Role => "role_missing",
+            Self::WrongKind => "wrong_token_kind",
+            Self::UnknownPath => "unknown_path",
             Self::Forbidden => "forbidden",
+            Self::ThrottledAsForbidden => "throttled_as_forbidden",
             Self::Region => "wrong_region",
+            Self::VendorLink => "vendor_link_broken",
             Self::DataElements => "data_elements_denied",
             Self::Throttled => "throttled",
         }
@@ -157,6 +173,8 @@ pub struct Failure {
     pub details: String,
     /// Seconds for `Retry-After`, where waiting helps.
     pub retry_after: Option<u64>,
+    /// Whether nothing that follows on the connection can be trusted any more.
+    pub closes: bool,
     /// The cause chain, for the log alone.
     pub source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -170,6 +188,7 @@ impl Failure {
             message: message.into(),
             details: details.into(),
             retry_after: None,
+            closes: false,
             source: None,
         }
     }
@@ -185,6 +204,13 @@ impl Failure {
     #[must_use]
     pub const fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Says that the connection cannot be used after this.
+    #[must_use]
+    pub const fn closing(mut self) -> Self {
+        self.closes = true;
         self
     }
 }

@@ -75,7 +75,7 @@ impl AccessToken {
         buffer.extend_from_slice(BEARER);
         buffer.extend_from_slice(text.as_bytes());
         Ok(Self {
-            bearer: Bytes::from_owner(buffer),
+            bearer: Bytes::from_owner(Buffer(buffer)),
         })
     }
 
@@ -98,6 +98,15 @@ impl AccessToken {
     #[must_use]
     pub fn expose_bearer(&self) -> HeaderValue {
         sensitive(self.bearer.clone())
+    }
+}
+
+/// The one buffer of a token, zeroized when nobody shares it any more.
+struct Buffer(Zeroizing<Vec<u8>>);
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -206,6 +215,31 @@ impl Looks {
             Self::Phantom => "phantom",
             Self::Other => "other",
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod graveyard {
+    use std::cell::RefCell;
+
+    use super::Buffer;
+
+    thread_local! {
+        static DESTROYED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    impl Drop for Buffer {
+        fn drop(&mut self) {
+            let text = String::from_utf8_lossy(&self.0).into_owned();
+            // a thread that ends may have lost its list already
+            let _late = DESTROYED.try_with(|all| all.borrow_mut().push(text));
+        }
+    }
+
+    /// Whether the buffer of a token was given up on this thread.
+    pub(crate) fn holds(token: &str) -> bool {
+        let bearer = format!("Bearer {token}");
+        DESTROYED.with(|all| all.borrow().contains(&bearer))
     }
 }
 

@@ -125,6 +125,14 @@ impl TenantState {
             Self::Killed => "killed",
         }
     }
+
+    /// The state of a word, if it is one.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Active, Self::Quarantined, Self::Killed]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What is out of reach once the process is confined. Confinement is a thread's, and a test has a thread of its own.
 #![expect(
     clippy::unwrap_used,
+    clippy::print_stderr,
     reason = "a test fails by panicking, and its helpers stand outside #[test] functions"
 )]
 

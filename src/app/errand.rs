@@ -10,22 +10,15 @@ use super::outside::Outside;
 use crate::config::Config;
 use crate::store::GrantStore;
 use crate::task::Tasks;
-use crate::tls::client::UpstreamTls;
 use crate::token;
 use crate::upstream::dial::Dialer;
-use crate::upstream::resolve::Resolver;
 
 /// The dialler of a configuration.
 ///
 /// # Errors
 /// When `upstream` names what is not usable here.
 pub fn dialer(config: &Config) -> Result<Arc<Dialer>, StartError> {
-    Ok(Arc::new(Dialer {
-        resolver: Resolver::new(&config.upstream, Vec::new())?,
-        tls: UpstreamTls::new(&config.upstream)?,
-        connect_timeout: config.upstream.connect_timeout,
-        proxy: config.upstream.proxy.clone(),
-    }))
+    super::dialer(config, Vec::new())
 }
 
 /// The way of token requests.
@@ -46,7 +39,13 @@ pub fn lwa(
     config: &Config,
     store: &Arc<dyn GrantStore>,
     transport: Arc<dyn token::exchange::Transport>,
+    tasks: &Tasks,
 ) -> Result<token::exchange::Lwa, StartError> {
-    token::exchange::Lwa::new(config.lwa.clone(), Arc::clone(store), transport)
-        .map_err(StartError::TokenUrl)
+    token::exchange::Lwa::new(
+        config.lwa.clone(),
+        Arc::clone(store),
+        transport,
+        tasks.clone(),
+    )
+    .map_err(StartError::TokenUrl)
 }

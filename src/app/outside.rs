@@ -12,9 +12,12 @@ use std::time::Duration;
 use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 
+use crate::config::Tenant;
+use crate::pace::{Call, Lane, Pace};
 use crate::store::BoxFuture;
 use crate::task::Tasks;
 use crate::token::exchange::{ANSWER_BYTES, Answer, Post, Transport};
+use crate::token::restricted::{Quota, TOKENS_PATH};
 use crate::upstream::client::{Client, Manner};
 use crate::upstream::dial::Dialer;
 
@@ -104,7 +107,46 @@ impl Outside {
     }
 }
 
-fn host_field(to: &crate::name::Authority) -> String {
+/// The quota of the Tokens API, one lane for each tenant. It is kept to whatever `throttle.mode` says: these calls are ours.
+#[derive(Debug)]
+pub(super) struct TokensQuota {
+    pace: Arc<Pace>,
+    most: Duration,
+}
+
+impl TokensQuota {
+    /// `most` is the longest wait for a place.
+    pub(super) fn new(pace: Arc<Pace>, most: Duration) -> Arc<Self> {
+        Arc::new(Self { pace, most })
+    }
+
+    fn lane(&self, tenant: &Tenant) -> Arc<Lane> {
+        self.pace.lane(&Call {
+            tenant,
+            grantless: false,
+            method: &http::Method::POST,
+            path: TOKENS_PATH,
+            template: &TOKENS_PATH.into(),
+        })
+    }
+}
+
+impl Quota for TokensQuota {
+    fn place<'a>(&'a self, tenant: &'a Tenant) -> BoxFuture<'a, Result<(), Duration>> {
+        Box::pin(async move {
+            let entered = self.lane(tenant).enter(self.most).await;
+            let place = entered.map_err(|crowded| crowded.retry_in)?;
+            place.spend();
+            Ok(())
+        })
+    }
+
+    fn is_used_up(&self, tenant: &Tenant) {
+        self.lane(tenant).throttled(Duration::ZERO);
+    }
+}
+
+pub(super) fn host_field(to: &crate::name::Authority) -> String {
     if to.port == 443 {
         to.host.to_string()
     } else {
@@ -113,7 +155,7 @@ fn host_field(to: &crate::name::Authority) -> String {
 }
 
 /// An error and its causes, on one line. Errors of this path describe connections, never what was sent over them.
-fn describe(error: &dyn std::error::Error) -> String {
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

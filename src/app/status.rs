@@ -5,20 +5,27 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::action;
+use crate::alert::Alert;
+use crate::audit;
 use crate::catalog::Catalog;
 use crate::config::{PolicyMode, Tenant};
-use crate::outcome::Reason;
 use crate::proxy::Shared;
+use crate::store::fleet::Standing;
+use crate::telemetry;
+use crate::telemetry::traffic::kept::{Line, OpeningLine};
 use crate::telemetry::traffic::{Kind, Seen};
 use crate::tenant::GrantKind;
 use crate::token::AccessKey;
+use crate::verdict::due::Due;
+use crate::verdict::report;
 
-pub(super) fn status(shared: &Shared) -> Value {
+pub(super) fn status(shared: &Shared, dues: &[Due]) -> Value {
     let world = shared.world.load_full();
-    let mut tenants: Vec<&Arc<Tenant>> = world.tenants.values().collect();
-    tenants.sort_by(|a, b| a.id.cmp(&b.id));
+    let tenants = world.tenants.known();
+    let glasses = shared.fleet.break_glasses();
     let policy = match world.config.policy {
         PolicyMode::Enforce => "enforce",
         PolicyMode::Report => "report",
@@ -29,10 +36,44 @@ pub(super) fn status(shared: &Shared) -> Value {
         "generation": world.generation,
         "policy": policy,
         "routes": world.config.routes.len(),
-        "tenants": tenants.into_iter().map(|tenant| of_tenant(shared, tenant)).collect::<Vec<_>>(),
+        "tenants": tenants.iter().map(|tenant| of_tenant(shared, tenant)).collect::<Vec<_>>(),
+        "fleet": {
+            "known": shared.fleet.is_known(),
+            "generation": shared.fleet.generation(),
+            "members": shared.fleet.members(),
+            "states": shared.fleet.standings().iter().map(|(tenant, standing)| (tenant.to_string(), of_standing(standing))).collect::<Map<_, _>>(),
+            "break_glass": glasses.iter().map(action::shown).collect::<Vec<_>>(),
+        },
         "traffic": shared.recorder.traffic.seen().iter().map(of_kind).collect::<Vec<_>>(),
+        "due": dues.iter().map(|due| report::due(due, world.config.remind_within())).collect::<Vec<_>>(),
+        "traffic_since": telemetry::clock(shared.recorder.traffic.seen_since()),
+        "traffic_file": shared.recorder.traffic.standing(),
+        "break_glass_seen": shared.recorder.traffic.openings().iter().map(OpeningLine::of).collect::<Vec<_>>(),
+        "alerts": shared.alerts.active().iter().map(of_alert).collect::<Vec<_>>(),
+        "audit": of_audit(&shared.audit.state()),
         "log_lines_lost": shared.recorder.sink.lost(),
         "tasks": shared.tasks.running(),
+    })
+}
+
+fn of_alert(alert: &Alert) -> Value {
+    json!({
+        "alert": alert.kind.as_str(),
+        "subject": &*alert.subject,
+        "since": humantime::format_rfc3339_seconds(alert.since).to_string(),
+        "detail": alert.detail,
+        "runbook": alert.kind.runbook(),
+    })
+}
+
+fn of_audit(state: &audit::State) -> Value {
+    json!({
+        "path": state.path.as_ref().map(|path| path.display().to_string()),
+        "unavailable": state.unavailable,
+        "seq": state.last.seq,
+        "hash": state.last.hash.to_string(),
+        "lines_lost": state.lost,
+        "calls_refused": state.refused,
     })
 }
 
@@ -42,23 +83,28 @@ fn of_tenant(shared: &Shared, tenant: &Arc<Tenant>) -> Value {
         "app": tenant.app.as_str(),
         "region": tenant.region.as_str(),
         "environment": tenant.environment.as_str(),
+        "state": shared.fleet.state(&tenant.id).as_str(),
         "token_is_fresh": shared.tokens.is_fresh(&AccessKey::new(tenant, GrantKind::Refresh)),
     })
 }
 
-fn of_kind((kind, seen): &(Kind, Seen)) -> Value {
+fn of_standing(standing: &Standing) -> Value {
+    json!({
+        "state": standing.state.as_str(),
+        "reason": standing.reason,
+        "since": standing.since,
+        "by": standing.by,
+    })
+}
+
+fn of_kind(seen: &(Kind, Seen)) -> Value {
+    let kind = &seen.0;
     let operation = Catalog::embedded()
         .by_template(&kind.method, &kind.template)
         .map(|operation| operation.operation_id.as_str());
-    json!({
-        "tenant": kind.tenant.as_str(),
-        "method": kind.method.as_str(),
-        "template": &*kind.template,
-        "operation": operation,
-        "requests": seen.requests,
-        "refused": seen.refused,
-        "would_refuse": seen.would_refuse,
-        "reason": seen.reason.map(Reason::code),
-        "last_seen": humantime::format_rfc3339_seconds(seen.last).to_string(),
-    })
+    let mut line = json!(Line::of(seen));
+    if let Some(line) = line.as_object_mut() {
+        line.insert("operation".to_owned(), operation.into());
+    }
+    line
 }

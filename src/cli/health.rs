@@ -21,7 +21,7 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
     let (text, exit) = match ask::get(&config, "/health/ready")? {
         Ok((200, _)) => ("ready".to_owned(), Exit::Done),
         Ok((status, body)) => (format!("not ready ({status}): {body}"), Exit::Failed),
-        Err(error) => (error, Exit::Failed),
+        Err(silence) => (silence.to_string(), Exit::Failed),
     };
     super::print(format!("{text}\n"))?;
     Ok(exit)

@@ -10,10 +10,13 @@ use crate::config::Config;
 
 pub mod app;
 mod ask;
+pub mod audit;
 pub mod authorize;
+pub mod break_glass;
 pub mod ca;
 pub mod check;
 pub mod demo;
+pub mod diagnose;
 pub mod doctor;
 pub mod exec;
 pub mod generate;
@@ -21,11 +24,13 @@ pub mod health;
 pub mod init;
 pub mod ledger;
 mod prompt;
+pub mod review;
 pub mod run;
 pub mod sandbox;
 pub mod schema;
 mod store;
 pub mod tenant;
+mod who;
 
 /// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,8 +73,12 @@ pub struct ConfigArg {
 /// # Errors
 /// Every mistake in it, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Config, Complaint> {
-    let text = read(path)?;
-    Config::parse(&path.display().to_string(), &text, &environment)
+    parse(path, &read(path)?)
+}
+
+/// Checks the text of a configuration file.
+fn parse(path: &Path, text: &str) -> Result<Config, Complaint> {
+    Config::parse(&path.display().to_string(), text, &environment)
         .map_err(|faults| Complaint(faults.to_string()))
 }
 

@@ -1,13 +1,10 @@
 //! `run`: the sidecar.
 
 use std::io::Write as _;
-use std::path::Path;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::{Complaint, ConfigArg, Exit, environment, load};
+use super::{Complaint, ConfigArg, Exit, environment, parse};
 use crate::app::App;
-use crate::config::Config;
 use crate::confine;
 use crate::telemetry::{self, Sink};
 
@@ -15,8 +12,8 @@ use crate::telemetry::{self, Sink};
 ///
 /// Log and access lines go to standard output, one JSON object a line. It starts although the store or LWA is down, and is
 /// ready (`spapi-sidecar health`) when the store has been read and every tenant's first exchange has ended, well or badly.
-/// SIGHUP reads the configuration again: tenants, routes, egress and limits change under open connections; a bad file
-/// changes nothing.
+/// A changed file, SIGHUP and `POST /api/v1/reload` read the configuration again: tenants, routes, egress and limits change
+/// under open connections; a bad file changes nothing.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  spapi-sidecar run --config /etc/spapi-sidecar/proxy.yaml")]
 pub struct Args {
@@ -32,9 +29,12 @@ pub struct Args {
 /// # Errors
 /// When the configuration is not valid or something on this machine is missing.
 pub fn run(args: &Args) -> Result<Exit, Complaint> {
-    let config = load(&args.config.config)?;
+    let path = &args.config.config;
+    let text = super::read(path)?;
+    let config = parse(path, &text)?;
     no_core_dumps();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    crate::audit::make_folder(&config.audit);
     // before any thread: each hands its confinement on to those that it starts
     let confined = (!args.no_confine).then(|| {
         let roots = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -42,10 +42,24 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
         confine::confine(&args.config.config, &config, &roots)
     });
     let sink = Sink::new(std::io::stdout());
-    telemetry::start(&config.telemetry, environment("RUST_LOG").as_deref(), &sink);
-    say_how_confined(confined.as_ref());
-    let ended =
-        control_runtime(1)?.block_on(serve(&args.config.config, config, sink.clone(), cores));
+    let ended = control_runtime(1)?.block_on(async {
+        let mut signals = Signals::listen()?;
+        // inside the runtime: what sends traces runs on it
+        let wanted = environment("RUST_LOG");
+        let traces = telemetry::start(&config.telemetry, wanted.as_deref(), &sink)
+            .map_err(|error| Complaint(error.to_string()))?;
+        say_how_confined(confined.as_ref());
+        let app = App::start(config, sink.clone(), cores)
+            .await
+            .map_err(|error| Complaint(error.to_string()))?;
+        let theirs = traces.clone();
+        app.metrics()
+            .ask(move |readings| readings.spans_dropped = theirs.dropped());
+        app.follow(path, &text, environment);
+        serve(app, &mut signals).await;
+        traces.flush().await;
+        Ok(Exit::Done)
+    });
     sink.flush();
     ended
 }
@@ -69,18 +83,32 @@ fn say_how_confined(report: Option<&confine::Report>) {
     tracing::info!(file_rules = report.files, "confined");
 }
 
-async fn serve(path: &Path, config: Config, sink: Sink, cores: usize) -> Result<Exit, Complaint> {
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut hang_up = listen(SignalKind::hangup())?;
-    let app = App::start(config, sink, cores)
-        .await
-        .map_err(|error| Complaint(error.to_string()))?;
+/// The signals that a running sidecar obeys.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Complaint> {
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn serve(app: App, signals: &mut Signals) {
     loop {
         tokio::select! {
-            _ = hang_up.recv() => reload(path, &app),
-            _ = terminate.recv() => break tracing::info!("SIGTERM: draining"),
-            _ = interrupt.recv() => break tracing::info!("SIGINT: draining"),
+            _ = signals.hang_up.recv() => {
+                // what is wrong is in the log
+                let _taken = app.reload_file("SIGHUP").is_ok();
+            }
+            _ = signals.terminate.recv() => break tracing::info!("SIGTERM: draining"),
+            _ = signals.interrupt.recv() => break tracing::info!("SIGINT: draining"),
         }
     }
     let left = app.drain().await;
@@ -92,21 +120,9 @@ async fn serve(path: &Path, config: Config, sink: Sink, cores: usize) -> Result<
             "listen.drain_timeout is over; what is left is cut off"
         );
     }
-    Ok(Exit::Done)
 }
 
-/// SIGHUP: the file is read and checked whole, then put in force; a bad one changes nothing.
-fn reload(path: &Path, app: &App) {
-    let taken = load(path).and_then(|config| {
-        app.reload(config)
-            .map_err(|error| Complaint(error.to_string()))
-    });
-    if let Err(complaint) = taken {
-        tracing::error!(error = %complaint, "SIGHUP: the new configuration was not taken; the old one stays in force");
-    }
-}
-
-fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Complaint> {
+fn listen(kind: SignalKind) -> Result<Signal, Complaint> {
     signal(kind).map_err(|error| Complaint::while_doing("cannot wait for signals", error))
 }
 

@@ -142,18 +142,3 @@ fn a_ledger_that_is_out_of_date_fails_with_the_difference() {
         text(&output.stdout)
     );
 }
-
-#[test]
-fn tenants_from_the_store_are_refused_before_anything_serves() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("proxy.yaml");
-    let text = "version: 1\nstore: { file: { path: a, key_file: b } }\ntenants: { from: store }\n";
-    std::fs::write(&config, text).unwrap();
-    let output = sidecar(&["run", "--config", config.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(
-        self::text(&output.stderr).contains("list the tenants in the file"),
-        "{}",
-        self::text(&output.stderr)
-    );
-}

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use serde_json::{Value, json};
+use spapi_sidecar::catalog::{Catalog, Operation};
 use spapi_sidecar::sandbox::{DOCUMENT_HOST, Options};
 use spapi_sidecar::secret::ProxyKey;
 use spapi_sidecar::store::record::ProxyKeyHash;
@@ -299,4 +300,109 @@ async fn nothing_is_learnt_from_an_error_or_from_text() {
         body.len()
     );
     assert!(!is_learnt(refused.into_bytes()).await);
+}
+
+/// The routes of every operation in the catalog, and two that it does not know or that hand out nothing.
+fn every_route() -> String {
+    let mut routes = String::new();
+    for operation in Catalog::embedded().operations() {
+        routes.push_str(&format!(
+            "\n  - {{ allow: \"{} {}\", scope: inventory-and-order-tracking }}",
+            operation.method, operation.path
+        ));
+    }
+    routes.push_str(
+        "\n  - { allow: GET /made/2030-01-01/up, scope: inventory-and-order-tracking }\n",
+    );
+    routes
+}
+
+fn path_of(operation: &Operation) -> String {
+    operation.path.replace('{', "1").replace('}', "")
+}
+
+/// A URL of a document that only this request's answer names.
+fn only_of(head: &str) -> String {
+    let line = head.split(" HTTP/").next().unwrap();
+    let name: String = line.chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("https://{DOCUMENT_HOST}/doc/{name}?x=1")
+}
+
+/// SP-API where every answer holds one URL, in a field that the query names.
+async fn handing_out_in_any_field() -> (Origin, TestSidecar) {
+    let origin = Origin::raw(NA, |head| {
+        let target = head.split(' ').nth(1).unwrap();
+        let field = target.split_once("?field=").unwrap().1;
+        let mut url = only_of(head);
+        if let Some(base) = field.strip_suffix("-encoded") {
+            use base64::Engine as _;
+            url = base64::engine::general_purpose::STANDARD.encode(url);
+            return json_answer(&json!({"payload": [{"deep": {base: url}}]}));
+        }
+        json_answer(&json!({"payload": [{"deep": {field: url}}]}))
+    })
+    .await;
+    let sidecar = TestSidecar::with(Setup {
+        connect_to: vec![origin.stands_for(NA)],
+        trusted: origin.pem.clone(),
+        routes: every_route(),
+        ..Setup::default()
+    })
+    .await;
+    (origin, sidecar)
+}
+
+fn json_answer(body: &Value) -> Vec<u8> {
+    framed(
+        "content-type: application/json\r\n",
+        body.to_string().as_bytes(),
+    )
+}
+
+/// Whether the URL in the answer to a call may be used afterwards: then the bucket is asked, and says no by itself.
+async fn is_handed_out(client: &reqwest::Client, method: &str, path: &str, field: &str) -> bool {
+    let target = format!("{path}?field={field}");
+    let call = client.request(method.parse().unwrap(), format!("https://{NA}{target}"));
+    let answer = call.send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{target}");
+    drop(answer.bytes().await.unwrap());
+    let url = only_of(&format!("{method} {target} HTTP/1.1"));
+    let response = client.get(url).send().await.unwrap();
+    !response.headers().contains_key("x-spapi-sidecar-error")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_operation_that_hands_out_a_url_is_learnt_from_and_no_other() {
+    let (_origin, sidecar) = handing_out_in_any_field().await;
+    let client = sidecar.client();
+    let mut handing = 0;
+    for operation in Catalog::embedded().operations() {
+        let (method, path) = (operation.method.as_str(), path_of(operation));
+        let id = format!("{} {}", operation.api, operation.operation_id);
+        // createReport and createFeed have bodies that are read; they hand out nothing
+        if [
+            "createReport",
+            "createReportSchedule",
+            "createFeed",
+            "createRestrictedDataToken",
+        ]
+        .contains(&&*operation.operation_id)
+        {
+            continue;
+        }
+        if let Some(field) = operation.document_field() {
+            handing += 1;
+            assert!(is_handed_out(&client, method, &path, field).await, "{id}");
+            let encoded = format!("{field}-encoded");
+            assert!(
+                is_handed_out(&client, method, &path, &encoded).await,
+                "{id}"
+            );
+            assert!(!is_handed_out(&client, method, &path, "text").await, "{id}");
+        } else {
+            assert!(!is_handed_out(&client, method, &path, "url").await, "{id}");
+        }
+    }
+    assert_eq!(handing, 30);
+    assert!(is_handed_out(&client, "GET", "/made/2030-01-01/up", "any").await);
 }

@@ -8,28 +8,41 @@
     reason = "a test fails by panicking, and its helpers stand outside #[test] functions"
 )]
 
+mod alert;
+mod audit;
+mod authz;
 mod command;
 mod connect;
+mod diagnose;
 mod documents;
 mod drain;
+mod escape;
+mod fleet;
 mod framing;
 mod headers;
+mod hostile;
 mod http2;
 mod intercept;
+mod keys;
+mod lease;
 mod limits;
 mod log;
+mod metrics;
 mod names;
 mod next_hop;
 mod onboard;
+mod pace;
 mod phantom;
 mod policy;
 mod redaction;
 mod refresh;
 mod reload;
 mod restricted;
+mod review;
 mod shutdown;
 mod start;
 mod store;
 mod support;
+mod traces;
 mod transparent;
 mod tunnel;

@@ -1,6 +1,8 @@
 //! What the route policy refuses, in which words, and that nothing of it reaches Amazon.
 
 use spapi_sidecar::phantom::Kind;
+use spapi_sidecar::sandbox::GrantRegistration;
+use spapi_sidecar::secret::RefreshToken;
 
 use crate::support::sidecar::{NA, Setup, TestSidecar, fault};
 use crate::support::wire::{Answer, Refusal, basic, dial, request};
@@ -379,36 +381,120 @@ async fn no_refusal_reads_like_amazons_word_for_an_expired_token() {
     );
 }
 
+const OWN: &str = "ATVPDKIKX0DER";
+const FOREIGN: &str = "A1PA6795UKMFR9";
+
+async fn post(sidecar: &TestSidecar, host: &str, target: &str, body: &str) -> Answer {
+    let fields = [("content-type", "application/json")];
+    let text = request("POST", host, target, &fields, body);
+    sidecar.inside(host).await.ask(text).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_report_for_a_marketplace_that_is_not_the_tenants_is_refused_before_it_leaves() {
+async fn a_body_that_names_anothers_marketplace_is_refused_before_it_leaves() {
+    let sidecar = TestSidecar::with(Setup {
+        routes: format!(
+            "{}  - {{ allow: [POST /feeds/2021-06-30/feeds, POST /reports/2021-06-30/schedules], scope: inventory-and-order-tracking }}\n",
+            Setup::default().routes
+        ),
+        ..Setup::default()
+    })
+    .await;
+    let rdt =
+        r#""restrictedResources":[{"method":"GET","path":"/orders/v0/orders/902-1/address"}]"#;
+    for (target, rest) in [
+        (
+            "/reports/2021-06-30/reports",
+            r#""reportType":"GET_MERCHANT_LISTINGS_ALL_DATA""#,
+        ),
+        (
+            "/reports/2021-06-30/schedules",
+            r#""reportType":"GET_MERCHANT_LISTINGS_ALL_DATA","period":"PT5M""#,
+        ),
+        (
+            "/feeds/2021-06-30/feeds",
+            r#""feedType":"JSON_LISTINGS_FEED","inputFeedDocumentId":"x""#,
+        ),
+        ("/tokens/2021-03-01/restrictedDataToken", rdt),
+    ] {
+        let before = sidecar.received().len();
+        for foreign in [
+            format!(r#"{{{rest},"marketplaceIds":["{FOREIGN}"]}}"#),
+            format!(r#"{{"marketplaceIds":["{OWN}","{FOREIGN}"],{rest}}}"#),
+            // which of the two an origin reads is not ours to know
+            format!(r#"{{"marketplaceIds":["{FOREIGN}"],{rest},"marketplaceIds":["{OWN}"]}}"#),
+            format!(r#"{{"MarketplaceId":"{FOREIGN}",{rest}}}"#),
+            format!(r#"{{{rest},"marketplace\u0049ds":["{FOREIGN}"]}}"#),
+        ] {
+            let answer = post(&sidecar, NA, target, &foreign).await;
+            let refusal = answer.refusal();
+            assert_eq!(
+                (refusal.status, &*refusal.code),
+                (403, "marketplace_denied"),
+                "{target} {foreign}"
+            );
+            assert!(!format!("{refusal:?}").contains(FOREIGN), "{refusal:?}");
+        }
+        for unreadable in ["not JSON", "{} {}", "{\"a\":", "\u{feff}{}"] {
+            let answer = post(&sidecar, NA, target, unreadable).await;
+            assert_eq!(
+                answer.refused(),
+                (400, "bad_request".to_owned()),
+                "{unreadable}"
+            );
+        }
+        assert_eq!(sidecar.received().len(), before, "{target}");
+        let own = format!(r#"{{{rest},"marketplaceIds":["{OWN}"]}}"#);
+        let answer = post(&sidecar, NA, target, &own).await;
+        assert!((200..300).contains(&answer.status), "{target} {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_restricted_data_token_is_asked_for_at_the_tenants_own_host_alone() {
     let sidecar = TestSidecar::start().await;
-    let url = "https://sellingpartnerapi-na.amazon.com/reports/2021-06-30/reports";
-    let ask = |marketplace: &str| {
-        let body = format!(
-            r#"{{"reportType":"GET_MERCHANT_LISTINGS_ALL_DATA","marketplaceIds":["{marketplace}"]}}"#
-        );
-        sidecar
-            .client()
-            .post(url)
-            .header("content-type", "application/json")
-            .body(body)
-            .send()
-    };
-    let refused = ask("A1PA6795UKMFR9").await.unwrap();
-    assert_eq!(refused.status(), 403);
-    assert_eq!(
-        refused.headers()["x-spapi-sidecar-error"],
-        "marketplace_denied"
-    );
-    assert!(sidecar.received().is_empty());
-    assert_eq!(ask("ATVPDKIKX0DER").await.unwrap().status(), 202);
-    let garbage = sidecar
-        .client()
-        .post(url)
-        .body("not JSON")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(garbage.headers()["x-spapi-sidecar-error"], "bad_request");
-    assert_eq!(sidecar.received().len(), 1);
+    let target = "/tokens/2021-03-01/restrictedDataToken";
+    let body =
+        r#"{"restrictedResources":[{"method":"GET","path":"/orders/v0/orders/902-1/address"}]}"#;
+    let answer = post(&sidecar, EU, target, body).await;
+    let refusal = refused_here(&sidecar, answer, 403, "region_denied").await;
+    assert!(refusal.details.contains(NA), "{refusal:?}");
+    assert_eq!(post(&sidecar, NA, target, body).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_sandbox_tenant_is_kept_to_sandbox_hosts_and_a_production_tenant_from_them() {
+    const SANDBOX: &str = "sandbox.sellingpartnerapi-na.amazon.com";
+    let mut base = Setup::default();
+    let grant = RefreshToken::new("Atzr|canary-tester".to_owned());
+    base.sandbox
+        .grants
+        .push(GrantRegistration::new(grant, "tester"));
+    let sidecar = TestSidecar::with(Setup {
+        egress: format!("{}  - {{ host: {SANDBOX}, mode: inject }}\n", base.egress),
+        tenants: format!(
+            "{}  - {{ id: tester, app: erp, region: na, environment: sandbox, scopes: [inventory-and-order-tracking] }}\n",
+            base.tenants
+        ),
+        grants: vec!["acme", "beta", "tester"],
+        ..base
+    })
+    .await;
+    let tester = sidecar.phantom(Kind::Access, "tester");
+    let acme = sidecar.phantom(Kind::Access, "acme");
+    for (host, token, own) in [(SANDBOX, &acme, NA), (NA, &tester, SANDBOX)] {
+        let mut inside = sidecar.inside(host).await;
+        let answer = inside
+            .get(host, "/orders/v0/orders", &[("x-amz-access-token", token)])
+            .await;
+        let refusal = answer.refusal();
+        assert_eq!((refusal.status, &*refusal.code), (403, "region_denied"));
+        assert!(refusal.details.contains(own), "{refusal:?}");
+    }
+    assert_eq!(sidecar.received(), []);
+    let mut inside = sidecar.inside(SANDBOX).await;
+    let fields = [("x-amz-access-token", &*tester)];
+    inside.get(SANDBOX, "/orders/v0/orders", &fields).await;
+    let hosts: Vec<String> = sidecar.received().into_iter().map(|one| one.host).collect();
+    assert_eq!(hosts, [SANDBOX]);
 }

@@ -252,7 +252,7 @@ async fn finish(
     let outside = |error: crate::app::StartError| Complaint(error.to_string());
     let dialer = errand::dialer(config).map_err(outside)?;
     let transport = errand::transport(config, &dialer, &tasks);
-    let lwa = errand::lwa(config, store, transport).map_err(outside)?;
+    let lwa = errand::lwa(config, store, transport, &tasks).map_err(outside)?;
     let token = match lwa.redeem(&profile.app, &granted.code, redirect_uri).await {
         Ok(token) => token,
         Err(cause) => {

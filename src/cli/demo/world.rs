@@ -55,7 +55,8 @@ impl World {
         let log = std::fs::File::create(folder.join("sidecar.log"))
             .map_err(|error| doing("cannot write the log")(&error))?;
         let sink = Sink::new(log);
-        crate::telemetry::start(&config.telemetry, None, &sink);
+        crate::telemetry::start(&config.telemetry, None, &sink)
+            .map_err(|error| doing("cannot start the log")(&error))?;
         let app = App::start(config, sink, 1)
             .await
             .map_err(|error| doing("cannot start the sidecar")(&error))?;

@@ -69,7 +69,7 @@ fn rdt(rdt: &Rdt) -> String {
 }
 
 /// A cell's text: a bar or a line end would break the table.
-fn cell(text: Option<&str>) -> String {
+pub(in crate::cli) fn cell(text: Option<&str>) -> String {
     text.map_or_else(
         || "–".to_owned(),
         |text| text.replace('|', "\\|").replace(['\n', '\r'], " "),
@@ -88,7 +88,10 @@ fn last_call(status: &Value, allow: &Allow) -> String {
         })
         .filter_map(|kind| of(kind, "last_seen"))
         .max()
-        .unwrap_or_else(|| "not since the start".to_owned())
+        .unwrap_or_else(|| {
+            let since = status.get("traffic_since").and_then(Value::as_str);
+            format!("not since {}", since.unwrap_or("the start"))
+        })
 }
 
 /// Lines that only one of two texts has, in order, as a diff without context.

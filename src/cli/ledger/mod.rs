@@ -10,6 +10,8 @@ use crate::config::Config;
 mod markdown;
 mod traffic;
 
+pub(super) use markdown::cell;
+
 /// The scope-to-endpoint ledger, as Markdown, for people who review access.
 ///
 /// `--check FILE` compares it with a file that is kept in version control: exit code 1 and a diff when the file is out of
@@ -52,7 +54,8 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
 }
 
 fn status(config: &Config) -> Result<Value, Complaint> {
-    let (code, body) = ask::get(config, "/api/v1/status")?.map_err(Complaint)?;
+    let (code, body) =
+        ask::get(config, "/api/v1/status")?.map_err(|silence| Complaint(silence.to_string()))?;
     match serde_json::from_str(&body) {
         Ok(status) if code == 200 => Ok(status),
         _ => Err(Complaint(format!(

@@ -76,7 +76,7 @@ async fn a_requests_fields_arrive_as_they_were() {
     .await;
     let sidecar = TestSidecar::with(standing_in(&origin)).await;
     const FIELDS: &str = "accept: */*\r\naccept: text/x\r\nuser-agent: App/1 (Language=X; Platform=Y)\r\nx-amz-date: 20260101T000000Z\r\n\
-        x-empty:\r\ncookie: a=b; c=d\r\nx-odd: ,;=\"\\ \u{e9}\r\nx-under_score: 1\r\nx-forwarded-for: 10.0.0.1\r\nif-none-match: \"x\"\r\n";
+        x-empty:\r\ncookie: a=b; c=d\r\nx-odd: ,;=\"\\ \u{e9}\r\nx-under_score: 1\r\nx-amzn-trace-id: Root=1\r\nif-none-match: \"x\"\r\n";
     let request = format!("GET /_sandbox/x HTTP/1.1\r\nhost: {NA}\r\n{FIELDS}\r\n");
     assert_eq!(
         Http1::open(&sidecar, NA)

@@ -85,6 +85,7 @@ async fn child() {
         prefix: "spapi-sidecar".to_owned(),
         transit: None,
         share_tokens: true,
+        next_hop: None,
     };
     let store = VaultStore::new(&config).unwrap();
     let own = outcome(&store).await;

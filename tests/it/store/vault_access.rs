@@ -126,6 +126,7 @@ fn config(folder: &tempfile::TempDir, address: SocketAddr, auth: &str) -> Config
         prefix: "spapi-sidecar".to_owned(),
         transit: None,
         share_tokens: true,
+        next_hop: None,
     }
 }
 

@@ -30,15 +30,32 @@ impl std::ops::Deref for ChildSidecar {
 impl ChildSidecar {
     /// Starts the binary in a world of the test's own, and waits until it is ready where the setup says so.
     pub(crate) async fn with(setup: Setup, variables: &[(&str, &str)]) -> Self {
-        let stage = Stage::set(&setup).await;
+        let gets_ready = setup.gets_ready;
+        let sidecar = Self::on(Stage::set(&setup).await, variables).await;
+        if gets_ready {
+            sidecar.gets_ready().await;
+        }
+        sidecar
+    }
+
+    /// Kills it (SIGKILL) and starts it anew in the same world.
+    pub(crate) async fn killed_and_started_again(self) -> Self {
+        let Self { stage, process, .. } = self;
+        drop(process);
+        Self::again(stage).await
+    }
+
+    /// Starts it in a world that is there already.
+    pub(crate) async fn again(stage: Stage) -> Self {
+        let sidecar = Self::on(stage, &[]).await;
+        sidecar.gets_ready().await;
+        sidecar
+    }
+
+    /// Starts the binary on a stage that is set, and waits until it listens.
+    pub(crate) async fn on(stage: Stage, variables: &[(&str, &str)]) -> Self {
         let process = Process::start(stage.folder.path(), variables);
-        eventually("the child listens", || {
-            process.find("listening").is_some() || process.has_ended()
-        })
-        .await;
-        let Some(line) = process.find("listening") else {
-            panic!("{}{}", process.stdout.text(), process.stderr.text());
-        };
+        let line = process.listening().await;
         let listening: Vec<SocketAddr> = line["listening"]
             .as_str()
             .unwrap()
@@ -46,7 +63,7 @@ impl ChildSidecar {
             .split(", ")
             .map(|address| address.parse().unwrap())
             .collect();
-        let sidecar = Self {
+        Self {
             admin: line["admin"].as_str().unwrap().parse().unwrap(),
             door: Door {
                 proxy: listening[0],
@@ -55,14 +72,11 @@ impl ChildSidecar {
             },
             stage,
             process,
-        };
-        if setup.gets_ready {
-            sidecar.gets_ready().await;
         }
-        sidecar
     }
 
-    async fn gets_ready(&self) {
+    /// Waits until it is ready.
+    pub(crate) async fn gets_ready(&self) {
         let url = format!("http://{}/health/ready", self.admin);
         for _ in 0..500 {
             if reqwest::get(&url).await.unwrap().status() == 200 {
@@ -94,7 +108,17 @@ impl ChildSidecar {
 
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
-        self.process.terminate();
+        self.process.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Asks it to read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        self.process.signal(rustix::process::Signal::HUP);
+    }
+
+    /// Ends it as a defect would.
+    pub(crate) fn crash(&self) {
+        self.process.signal(rustix::process::Signal::ABORT);
     }
 
     /// Whether it has ended.
@@ -143,7 +167,18 @@ impl Process {
         }
     }
 
-    fn id(&self) -> u32 {
+    /// Waits until it listens; the log line that says where.
+    pub(crate) async fn listening(&self) -> Value {
+        eventually("the child listens", || {
+            self.find("listening").is_some() || self.has_ended()
+        })
+        .await;
+        self.find("listening")
+            .unwrap_or_else(|| panic!("{}{}", self.stdout.text(), self.stderr.text()))
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
         self.child.lock().unwrap().id()
     }
 
@@ -170,9 +205,20 @@ impl Process {
         self.child.lock().unwrap().try_wait().unwrap().is_some()
     }
 
-    fn terminate(&self) {
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Ends it now, with no word to it.
+    pub(crate) fn kill(&self) {
+        self.signal(rustix::process::Signal::KILL);
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let id = rustix::process::Pid::from_child(&self.child.lock().unwrap());
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
     }
 
     /// Waits for its end.

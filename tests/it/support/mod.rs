@@ -2,8 +2,11 @@
 
 use std::sync::Once;
 
+pub(crate) mod admin;
 pub(crate) mod child;
+pub(crate) mod collector;
 pub(crate) mod peer;
+pub(crate) mod search;
 pub(crate) mod sidecar;
 pub(crate) mod vault;
 pub(crate) mod wire;

@@ -1,7 +1,7 @@
 //! A whole sidecar in this process, with the sandbox in Amazon's place and a sealed file for a store.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,20 +40,38 @@ pub(crate) struct Setup {
     pub(crate) trusted: String,
     /// The `egress` list.
     pub(crate) egress: String,
+    /// The `apps` list.
+    pub(crate) apps: String,
     /// The `tenants` list.
     pub(crate) tenants: String,
     /// `default_tenant`.
     pub(crate) default_tenant: String,
     /// The `routes` list.
     pub(crate) routes: String,
+    /// `audit.path`, where it is not a file in the folder.
+    pub(crate) audit_path: Option<PathBuf>,
+    /// `audit.requests`.
+    pub(crate) audit_requests: &'static str,
+    /// What `store` holds; empty for the sealed file.
+    pub(crate) store: String,
+    /// What `interception.ca` holds besides the paths of what is public; `DIR` is the world's folder.
+    pub(crate) ca: String,
+    /// What `interception` holds besides `ca`.
+    pub(crate) interception: String,
+    /// The `throttle` section.
+    pub(crate) throttle: String,
     /// Whole sections that are not named above.
     pub(crate) sections: String,
     /// Tenants that get a grant in the store.
     pub(crate) grants: Vec<&'static str>,
     /// The CONNECT listener's address.
     pub(crate) proxy: String,
+    /// The admin listener's address.
+    pub(crate) admin: String,
     /// A field of a record that stands in the store before the start.
     pub(crate) records: Vec<(RecordKey, &'static str, String)>,
+    /// Records of several fields that stand there too.
+    pub(crate) whole_records: Vec<(RecordKey, Vec<(&'static str, &'static str)>)>,
     /// `listen.drain_timeout`.
     pub(crate) drain_timeout: String,
     /// Whether the start is awaited to the end.
@@ -81,6 +99,7 @@ impl Default for Setup {
   - { host: tunnel.example, mode: tunnel }
 "#
             .to_owned(),
+            apps: "[{ id: erp }]".to_owned(),
             tenants: "
   - { id: acme, app: erp, region: na, marketplaces: [ATVPDKIKX0DER], scopes: [inventory-and-order-tracking, direct-to-consumer-shipping, selling-partner-insights, amazon-fulfillment] }
   - { id: beta, app: erp, region: na, scopes: [inventory-and-order-tracking] }
@@ -98,10 +117,19 @@ impl Default for Setup {
   - { allow: ["POST /_sandbox/{test}", "PUT /_sandbox/{test}", "GET /_sandbox/{test}", "GET /_sandbox/{test}/{argument}", "POST /_sandbox/{test}/{argument}"], scope: inventory-and-order-tracking }
 "#
             .to_owned(),
+            audit_path: None,
+            audit_requests: "restricted",
+            store: String::new(),
+            ca: "mode: ephemeral".to_owned(),
+            interception: String::new(),
+            // most tests make more calls than Amazon's plans let through; those of pacing say so
+            throttle: "{ mode: pass }".to_owned(),
             sections: String::new(),
             grants: vec!["acme", "beta"],
             proxy: "127.0.0.1:0".to_owned(),
+            admin: "127.0.0.1:0".to_owned(),
             records: Vec::new(),
+            whole_records: Vec::new(),
             drain_timeout: "5s".to_owned(),
             gets_ready: true,
         }
@@ -166,7 +194,17 @@ impl Stage {
         std::fs::write(folder.path().join("amazon.pem"), trusted).unwrap();
         seed(folder.path(), &setup.grants).await;
         for (key, field, value) in &setup.records {
-            let fields = Fields::from([((*field).to_owned(), Opaque::new(value.clone()))]);
+            let store = open_store(folder.path());
+            let record = store.read(key).await.unwrap();
+            let mut fields = record.map_or_else(Fields::new, |record| record.fields);
+            fields.insert((*field).to_owned(), Opaque::new(value.clone()));
+            store.write(key, fields, Expect::Any).await.unwrap();
+        }
+        for (key, pairs) in &setup.whole_records {
+            let pair = |(name, value): &(&str, &str)| {
+                ((*name).to_owned(), Opaque::new((*value).to_owned()))
+            };
+            let fields: Fields = pairs.iter().map(pair).collect();
             open_store(folder.path())
                 .write(key, fields, Expect::Any)
                 .await
@@ -219,6 +257,13 @@ impl TestSidecar {
             sink,
             lines,
         }
+    }
+
+    /// Drains it; its folder.
+    pub(crate) async fn ended(self) -> tempfile::TempDir {
+        let left = self.app.drain().await;
+        assert!(left.is_empty(), "{left:?}");
+        self.folder
     }
 
     /// The text that the sidecar was started with.
@@ -448,15 +493,26 @@ fn yaml(folder: &Path, setup: &Setup, sandbox: &Sandbox) -> String {
         )
         .map(|(from, to)| format!("    \"{from}\": \"{to}\""))
         .collect();
+    let store = if setup.store.is_empty() {
+        format!("{{ file: {{ path: {dir}/store.sealed, key_file: {dir}/store.key }} }}")
+    } else {
+        setup.store.clone()
+    };
     let Setup {
         listen,
+        ca,
+        interception,
         upstream,
         egress,
+        apps,
         tenants,
         default_tenant,
         routes,
+        throttle,
         sections,
+        audit_requests,
         proxy,
+        admin,
         drain_timeout,
         ..
     } = setup;
@@ -466,26 +522,34 @@ version: 1
 listen:
   proxy: ["{proxy}"]
   transparent: ["127.0.0.1:0"]
-  admin: "127.0.0.1:0"
+  admin: "{admin}"
   admin_token_file: {dir}/admin.token
   drain_timeout: {drain_timeout}
 {listen}
 interception:
-  ca: {{ mode: ephemeral, cert_path: {dir}/ca.pem, bundle_path: {dir}/bundle.pem }}
+  ca: {{ {ca}, cert_path: {dir}/ca.pem, bundle_path: {dir}/bundle.pem }}
+{interception}
 upstream:
   trust: {{ ca_file: {dir}/amazon.pem }}
   connect_to:
 {redirected}
 {upstream}
-store: {{ file: {{ path: {dir}/store.sealed, key_file: {dir}/store.key }} }}
+store: {store}
 egress: {egress}
-apps: [{{ id: erp }}]
+apps: {apps}
 tenants: {tenants}
 default_tenant: {default_tenant}
 routes: {routes}
-audit: {{ path: {dir}/audit.jsonl }}
+throttle: {throttle}
+audit: {{ path: {audit}, requests: {audit_requests} }}
 {sections}
 "#,
-        redirected = redirected.join("\n")
+        redirected = redirected.join("\n"),
+        audit = setup
+            .audit_path
+            .clone()
+            .unwrap_or_else(|| folder.join("audit.jsonl"))
+            .display(),
     )
+    .replace("DIR/", &format!("{dir}/"))
 }

@@ -130,6 +130,7 @@ impl TestVault {
             prefix: "spapi-sidecar".to_owned(),
             transit: None,
             share_tokens: true,
+            next_hop: None,
         }
     }
 
@@ -167,6 +168,25 @@ impl TestVault {
         let text = answer.text().await.unwrap();
         assert!(status.is_success(), "{method} {path}: {status} {text}");
         serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// What a path holds; null where there is nothing.
+    pub(crate) async fn try_get(&self, path: &str) -> Value {
+        let answer = self
+            .http
+            .get(format!("{}/v1/{path}", self.address))
+            .header("x-vault-token", ROOT)
+            .send();
+        let answer = answer.await.unwrap();
+        if answer.status() == 404 {
+            return Value::Null;
+        }
+        assert!(
+            answer.status().is_success(),
+            "GET {path}: {}",
+            answer.status()
+        );
+        answer.json().await.unwrap()
     }
 
     /// Whether a token may still do anything.

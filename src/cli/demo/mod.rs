@@ -80,7 +80,7 @@ fn invitation(world: &World) -> String {
     format!(
         "\nThe sidecar stays up until Ctrl-C. Try it:\n\n  \
          curl --proxy http://{} --cacert {} 'https://sellingpartnerapi-na.amazon.com/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER&CreatedAfter=2026-01-01T00:00:00Z'\n\n  \
-         configuration   {}\n  log             {}\n  readiness       http://{admin}/health/ready\n  status          http://{admin}/api/v1/status\n",
+         configuration   {}\n  log             {}\n  readiness       http://{admin}/health/ready\n  status          http://{admin}/api/v1/status\n  console         http://{admin}/\n",
         world.proxy(),
         show("ca.pem"),
         show("proxy.yaml"),

@@ -157,8 +157,15 @@ pub trait Observer: Send + Sync + fmt::Debug {
 type Observers = Box<[Arc<dyn Observer>]>;
 
 /// Where events are said. Clones speak to the same observers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Events(Arc<OnceLock<Observers>>);
+
+/// Not who listens: an observer may hold the events that it listens to.
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
 
 impl Events {
     /// Sets who listens. The first call counts.

@@ -4,9 +4,9 @@
 //! coding is dropped, a second length too, a lone LF ends a line, a target's fragment is cut off. Two readers could take such
 //! a head for two different requests, so it is refused ([`Hearing::judge`]). For that, the bytes of heads are looked at as
 //! they pass.
-//! Invariants: hyper alone parses. What it reads at once ends with the first empty line, or sooner: hyper parses after every
-//! read, and reads only for a head or a body, so that when it hands over a request, the last byte that it has read is the
-//! last of its head; and the first is the one behind the body before, whose length hyper tells, or behind an empty line,
+//! Invariants: hyper alone parses. What it reads at once ends with the first empty line behind another, or sooner: hyper parses
+//! after every read, and reads only for a head or a body, so that when it hands over a request, the last byte that it has read
+//! is the last of its head; and the first is the one behind the body before, whose length hyper tells, or behind an empty line,
 //! with which a chunked body ends too. No byte is kept, changed or read twice; only what lies behind an empty line is held
 //! back until hyper asks for more. The bytes of a body with a length are not looked at.
 //! Failure mode: a head that did not end here as heads end is refused: not knowing is refusing.
@@ -154,7 +154,7 @@ struct Head {
 const NAME: &[u8; 15] = b"content-length:";
 
 impl Head {
-    /// Reads to the first empty line; how far that was.
+    /// Reads to the first empty line behind another; how far that was.
     fn hear(&mut self, bytes: &[u8]) -> usize {
         if self.heard & WHOLE != 0 {
             *self = Self::default();
@@ -194,7 +194,7 @@ impl Head {
         }
     }
 
-    /// Judges the line that LF has ended; whether it is the empty one.
+    /// Judges the line that LF has ended; whether it is the empty one that ends a head.
     fn ends_line(&mut self) -> bool {
         let ends_in_cr = self.length > 0 && self.last == b'\r';
         let is_empty = ends_in_cr && self.length == 1;
@@ -208,9 +208,14 @@ impl Head {
                 LENGTHS
             };
         }
-        self.has_line = true;
         self.length = 0;
-        is_empty
+        if is_empty {
+            // empty lines before a request line belong to it: hyper passes over them (RFC 9112 section 2.2), and if each
+            // ended a read, a thousand of them would be read, and passed over, a thousand times
+            return self.has_line;
+        }
+        self.has_line = true;
+        false
     }
 }
 

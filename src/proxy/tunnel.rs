@@ -73,6 +73,9 @@ pub async fn carry<T>(
     if !asks_for(&hello, &tunnel.target) {
         return hello::note(&hello::misnamed(&record.host), record);
     }
+    if !is_allowed(worker, &tunnel.target) {
+        return note(record, Reason::EgressDenied, &lost_its_rule());
+    }
     let dialer = worker.client.dialer();
     let dialled = match &tunnel.addresses {
         Some(addresses) => dialer.tcp_to(addresses).await,
@@ -95,10 +98,7 @@ pub async fn carry<T>(
     };
     let ended = tokio::select! {
         ended = copy(counted, upstream, &hello) => ended,
-        () = taken_away(worker, &tunnel.target) => Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "a reload took the tunnel's rule away",
-        )),
+                () = taken_away(worker, &tunnel.target) => Err(lost_its_rule()),
     };
     record.status = 200;
     match ended {
@@ -113,13 +113,19 @@ pub async fn carry<T>(
 /// Completes when a reload has taken the tunnel's rule away.
 async fn taken_away(worker: &Worker, target: &Authority) {
     let mut generation = worker.shared.generation.subscribe();
-    // the sender is the process's own
-    while generation.changed().await.is_ok() {
-        let world = worker.shared.world.load_full();
-        if world.policy.egress(target) != Ok(EgressMode::Tunnel) {
-            return;
-        }
-    }
+    // asked before the first wait too: a reload may have come since the tunnel was allowed; the sender is the process's own
+    while is_allowed(worker, target) && generation.changed().await.is_ok() {}
+}
+
+fn is_allowed(worker: &Worker, target: &Authority) -> bool {
+    worker.shared.world.load().policy.egress(target) == Ok(EgressMode::Tunnel)
+}
+
+fn lost_its_rule() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        "a reload took the tunnel's rule away",
+    )
 }
 
 /// SNI has to be the host; a client that names an IP literal sends none (RFC 6066 section 3).

@@ -3,11 +3,6 @@
 //! The attacks are data ([`attack::Attack`]): each says what is sent, by which way in, and what it meets. Where it meets a
 //! refusal, no byte reaches upstream; whatever it meets, the next good request is served. `tests/HOSTILE.md` is written from
 //! the same data.
-#![expect(
-    clippy::too_many_lines,
-    clippy::wildcard_enum_match_arm,
-    reason = "the tables of attacks are long, and most of what an attack may meet is not what is asked for"
-)]
 
 mod answer;
 mod attack;

@@ -194,6 +194,45 @@ async fn a_tunnel_to_nobody_is_closed_and_recorded_as_failed() {
     );
 }
 
+/// Takes the tunnel's rule away.
+fn forbid(sidecar: &TestSidecar) {
+    let rule = "  - { host: tunnel.example, mode: tunnel }\n";
+    let text = sidecar.configuration().replace(rule, "");
+    assert_ne!(text, sidecar.configuration());
+    let config = spapi_sidecar::config::Config::parse("proxy.yaml", &text, &|_| None).unwrap();
+    sidecar.app.reload(config).unwrap();
+}
+
+#[tokio::test]
+async fn a_rule_taken_away_closes_its_open_tunnels() {
+    let origin = Origin::start().await;
+    let sidecar = origin.sidecar().await;
+    let (_, mut wire) = sidecar.connect(&format!("{HOST}:443"), &[]).await;
+    wire.send(hello(&sidecar)).await;
+    let (mut stream, _) = origin.listener.accept().await.unwrap();
+    stream.write_all(b"x").await.unwrap();
+    assert_eq!(wire.io.read_u8().await.unwrap(), b'x');
+    forbid(&sidecar);
+    assert_eq!(wire.rest().await, b"");
+    let record = record(&sidecar).await;
+    assert_eq!(
+        (&record["outcome"], &record["reason"]),
+        (&"refused".into(), &"egress_denied".into())
+    );
+}
+
+#[tokio::test]
+async fn a_rule_taken_away_between_connect_and_the_hello_sends_no_byte() {
+    let origin = Origin::start().await;
+    let sidecar = origin.sidecar().await;
+    let (_, mut wire) = sidecar.connect(&format!("{HOST}:443"), &[]).await;
+    forbid(&sidecar);
+    wire.send(hello(&sidecar)).await;
+    assert_eq!(wire.rest().await, b"");
+    origin.is_alone().await;
+    assert_eq!(record(&sidecar).await["reason"], "egress_denied");
+}
+
 /// The bytes of a ClientHello for [`HOST`].
 fn hello(sidecar: &TestSidecar) -> Vec<u8> {
     let name = rustls::pki_types::ServerName::try_from(HOST).unwrap();

@@ -5,6 +5,11 @@ use super::attack::{Attack, Meets, Way};
 use crate::support::sidecar::NA;
 
 const BAD: Meets = Meets::Refused(400, "bad_request");
+const UNREADABLE: Meets = Meets::RefusedAndClosed(400, "bad_request");
+const DENIED: Meets = Meets::Refused(403, "egress_denied");
+const PORT: Meets = Meets::Refused(403, "port_denied");
+const PLAIN: Meets = Meets::Refused(403, "plaintext_denied");
+const LOGIN: Meets = Meets::Refused(407, "proxy_auth_failed");
 
 pub(super) fn attacks() -> Vec<Attack> {
     let mut attacks = connects();
@@ -14,9 +19,6 @@ pub(super) fn attacks() -> Vec<Attack> {
 
 /// CONNECT to where nobody may go, or in a form that is none.
 fn connects() -> Vec<Attack> {
-    const DENIED: Meets = Meets::Refused(403, "egress_denied");
-    const PORT: Meets = Meets::Refused(403, "port_denied");
-    const UNREADABLE: Meets = Meets::RefusedAndClosed(400, "bad_request");
     let mut attacks: Vec<Attack> = [
         ("elsewhere.example:443", DENIED),
         ("169.254.169.254:80", DENIED),
@@ -73,91 +75,82 @@ fn connects() -> Vec<Attack> {
     attacks
 }
 
-/// What else may come.
+/// What else may come: a request line, fields, and what they meet; `@` is a good target and `HOST` its host.
+const REQUESTS: [(&str, &str, &str, Meets); 9] = [
+    (
+        "an absolute-form http:// request",
+        "GET http://HOST@",
+        "",
+        PLAIN,
+    ),
+    (
+        "an absolute-form https:// request",
+        "GET https://HOST@",
+        "",
+        PLAIN,
+    ),
+    (
+        "an absolute-form request for the metadata service",
+        "GET http://169.254.169.254/latest/meta-data/",
+        "",
+        DENIED,
+    ),
+    ("a request for a path of the proxy", "GET @", "", BAD),
+    (
+        "an upgrade to h2c",
+        "GET @",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+        BAD,
+    ),
+    (
+        "an upgrade to TLS (RFC 2817)",
+        "OPTIONS *",
+        "Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n",
+        BAD,
+    ),
+    (
+        "a login that cannot be read",
+        "CONNECT HOST:443",
+        "Proxy-Authorization: Basic %%%\r\n",
+        LOGIN,
+    ),
+    (
+        "two logins",
+        "CONNECT HOST:443",
+        "Proxy-Authorization: Basic YWNtZTp4\r\nProxy-Authorization: Basic YmV0YTp4\r\n",
+        LOGIN,
+    ),
+    (
+        "CONNECT to a host that no rule names, with the Host of one that a rule names",
+        "CONNECT elsewhere.example:443",
+        "",
+        DENIED,
+    ),
+];
+
 fn plain() -> Vec<Attack> {
-    const PLAIN: Meets = Meets::Refused(403, "plaintext_denied");
-    let one = |name: &str, line: &str, fields: &str, meets| {
-        Attack::new(
-            name,
-            Way::Door,
-            format!("{line} HTTP/1.1\r\nHost: {NA}\r\n{fields}\r\n"),
-            meets,
-        )
-    };
-    vec![
-        one(
-            "an absolute-form http:// request",
-            &format!("GET http://{NA}{ORDERS}"),
-            "",
-            PLAIN,
-        ),
-        one(
-            "an absolute-form https:// request",
-            &format!("GET https://{NA}{ORDERS}"),
-            "",
-            PLAIN,
-        ),
-        one(
-            "an absolute-form request for the metadata service",
-            "GET http://169.254.169.254/latest/meta-data/",
-            "",
-            Meets::Refused(403, "egress_denied"),
-        ),
-        one(
-            "a request for a path of the proxy",
-            &format!("GET {ORDERS}"),
-            "",
-            BAD,
-        ),
-        one(
-            "an upgrade to h2c",
-            &format!("GET {ORDERS}"),
-            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
-            BAD,
-        ),
-        one(
-            "an upgrade to TLS (RFC 2817)",
-            "OPTIONS *",
-            "Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n",
-            BAD,
-        ),
-        one(
-            "a login that cannot be read",
-            &format!("CONNECT {NA}:443"),
-            "Proxy-Authorization: Basic %%%\r\n",
-            Meets::Refused(407, "proxy_auth_failed"),
-        ),
-        one(
-            "two logins",
-            &format!("CONNECT {NA}:443"),
-            "Proxy-Authorization: Basic YWNtZTp4\r\nProxy-Authorization: Basic YmV0YTp4\r\n",
-            Meets::Refused(407, "proxy_auth_failed"),
-        ),
-        Attack::new(
+    let requests = REQUESTS.map(|(name, line, fields, meets)| {
+        let line = line.replace('@', ORDERS).replace("HOST", NA);
+        let sends = format!("{line} HTTP/1.1\r\nHost: {NA}\r\n{fields}\r\n");
+        Attack::new(name, Way::Door, sends, meets)
+    });
+    let hello = super::hello::Hello::named(NA).bytes();
+    let others = [
+        (
             "HTTP/2 with prior knowledge",
-            Way::Door,
             super::frames::PREFACE,
-            Meets::RefusedAndClosed(400, "bad_request"),
+            UNREADABLE,
         ),
-        Attack::new(
-            "a ClientHello",
-            Way::Door,
-            super::hello::Hello::named(NA).bytes(),
-            Meets::RefusedAndClosed(400, "bad_request"),
-        ),
-        Attack::new(
-            "SOCKS5",
-            Way::Door,
-            [5_u8, 1, 0, b'\r', b'\n', b'\r', b'\n'],
-            Meets::RefusedAndClosed(400, "bad_request"),
-        ),
-        Attack::new(
+        ("a ClientHello", &hello, UNREADABLE),
+        ("SOCKS5", &[5, 1, 0, b'\r', b'\n', b'\r', b'\n'], UNREADABLE),
+        (
             "CONNECT in HTTP/1.0 without Host, to a host that no rule names",
-            Way::Door,
-            "CONNECT elsewhere.example:443 HTTP/1.0\r\n\r\n",
-            Meets::Refused(403, "egress_denied"),
+            b"CONNECT elsewhere.example:443 HTTP/1.0\r\n\r\n",
+            DENIED,
         ),
     ]
+    .map(|(name, sends, meets)| Attack::new(name, Way::Door, sends, meets));
+    requests.into_iter().chain(others).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

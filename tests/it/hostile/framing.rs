@@ -133,6 +133,64 @@ fn pipelined() -> Vec<Attack> {
 }
 
 /// Codings that are not plainly `chunked`.
+const CODINGS: [&str; 20] = [
+    "xchunked",
+    "chunkedx",
+    "x-chunked",
+    "identity",
+    "gzip",
+    "gzip, chunked",
+    "chunked, gzip",
+    "chunked, identity",
+    "identity, chunked",
+    "chunked, chunked",
+    "chunked;q=1",
+    "\"chunked\"",
+    "chunked,",
+    ", chunked",
+    "",
+    "chun\u{b}ked",
+    "chunked\u{b}",
+    "chunked\u{0}",
+    "\u{a0}chunked",
+    "cow",
+];
+
+/// Fields that hide a coding, or name two.
+const TWICE_OR_ODD: [(&str, &str); 10] = [
+    (
+        "`chunked` twice",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+    ),
+    (
+        "`chunked`, then `identity`",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+    ),
+    (
+        "`identity`, then `chunked`",
+        "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
+    ),
+    (
+        "`cow`, then `chunked`",
+        "Transfer-Encoding: cow\r\nTransfer-Encoding: chunked\r\n",
+    ),
+    (
+        "a blank before the colon",
+        "Transfer-Encoding : chunked\r\n",
+    ),
+    ("a tab before the colon", "Transfer-Encoding\t: chunked\r\n"),
+    ("a blank before the name", " Transfer-Encoding: chunked\r\n"),
+    ("a folded value", "Transfer-Encoding:\r\n chunked\r\n"),
+    (
+        "a vertical tab in the name",
+        "Transfer\u{b}Encoding: chunked\r\n",
+    ),
+    (
+        "a NUL behind the name",
+        "Transfer-Encoding\u{0}: chunked\r\n",
+    ),
+];
+
 fn codings() -> Vec<Attack> {
     const BODY: &str = "5\r\nhello\r\n0\r\n\r\n";
     let one = |coding: &str| {
@@ -141,64 +199,8 @@ fn codings() -> Vec<Attack> {
             post(&format!("Transfer-Encoding: {coding}\r\n"), BODY),
         )
     };
-    let mut attacks: Vec<Attack> = [
-        "xchunked",
-        "chunkedx",
-        "x-chunked",
-        "identity",
-        "gzip",
-        "gzip, chunked",
-        "chunked, gzip",
-        "chunked, identity",
-        "identity, chunked",
-        "chunked, chunked",
-        "chunked;q=1",
-        "\"chunked\"",
-        "chunked,",
-        ", chunked",
-        "",
-        "chun\u{b}ked",
-        "chunked\u{b}",
-        "chunked\u{0}",
-        "\u{a0}chunked",
-        "cow",
-    ]
-    .into_iter()
-    .map(one)
-    .collect();
-    for (name, fields) in [
-        (
-            "`chunked` twice",
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-        ),
-        (
-            "`chunked`, then `identity`",
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
-        ),
-        (
-            "`identity`, then `chunked`",
-            "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
-        ),
-        (
-            "`cow`, then `chunked`",
-            "Transfer-Encoding: cow\r\nTransfer-Encoding: chunked\r\n",
-        ),
-        (
-            "a blank before the colon",
-            "Transfer-Encoding : chunked\r\n",
-        ),
-        ("a tab before the colon", "Transfer-Encoding\t: chunked\r\n"),
-        ("a blank before the name", " Transfer-Encoding: chunked\r\n"),
-        ("a folded value", "Transfer-Encoding:\r\n chunked\r\n"),
-        (
-            "a vertical tab in the name",
-            "Transfer\u{b}Encoding: chunked\r\n",
-        ),
-        (
-            "a NUL behind the name",
-            "Transfer-Encoding\u{0}: chunked\r\n",
-        ),
-    ] {
+    let mut attacks: Vec<Attack> = CODINGS.into_iter().map(one).collect();
+    for (name, fields) in TWICE_OR_ODD {
         attacks.push(closed(&format!("TE.TE: {name}"), post(fields, BODY)));
     }
     attacks.push(Attack::new(

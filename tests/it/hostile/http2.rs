@@ -34,6 +34,13 @@ const POST: [(&str, &str); 4] = [
 
 /// What ends the connection.
 fn broken() -> Vec<(&'static str, Vec<u8>)> {
+    let mut broken = streams();
+    broken.extend(controls());
+    broken.extend(blocks());
+    broken
+}
+
+fn streams() -> Vec<(&'static str, Vec<u8>)> {
     let get = |stream| head(stream, &GET, END_STREAM);
     vec![
         ("a head on stream 0", get(0)),
@@ -52,6 +59,11 @@ fn broken() -> Vec<(&'static str, Vec<u8>)> {
             "RST_STREAM of the wrong size",
             [head(1, &POST, 0), frame(RST_STREAM, 0, 1, &[0; 3])].concat(),
         ),
+    ]
+}
+
+fn controls() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
         ("SETTINGS on a stream", frame(SETTINGS, 0, 1, &[])),
         ("SETTINGS of the wrong size", frame(SETTINGS, 0, 0, &[0; 5])),
         (
@@ -101,43 +113,31 @@ fn broken() -> Vec<(&'static str, Vec<u8>)> {
             "WINDOW_UPDATE of nothing",
             frame(WINDOW_UPDATE, 0, 0, &[0; 4]),
         ),
+    ]
+}
+
+/// Header blocks that cannot be read (RFC 7541).
+fn blocks() -> Vec<(&'static str, Vec<u8>)> {
+    let whole = |block: &[u8]| frame(HEADERS, END_STREAM | END_HEADERS, 1, block);
+    vec![
         (
             "padding that is longer than its frame",
             frame(HEADERS, END_STREAM | END_HEADERS | 8, 1, &[200, 0x82]),
         ),
-        (
-            "an index into nothing (HPACK)",
-            frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0xff, 0xff, 0x7f]),
-        ),
-        (
-            "an index of 0 (HPACK)",
-            frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0x80]),
-        ),
-        (
-            "a number without an end (HPACK)",
-            frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0xff; 64]),
-        ),
+        ("an index into nothing (HPACK)", whole(&[0xff, 0xff, 0x7f])),
+        ("an index of 0 (HPACK)", whole(&[0x80])),
+        ("a number without an end (HPACK)", whole(&[0xff; 64])),
         (
             "a string that is longer than its block (HPACK)",
-            frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0, 0x7f, 0x7f]),
+            whole(&[0, 0x7f, 0x7f]),
         ),
         (
             "a string whose Huffman code is none (HPACK)",
-            frame(
-                HEADERS,
-                END_STREAM | END_HEADERS,
-                1,
-                &[0, 0x84, 0xff, 0xff, 0xff, 0xff, 0],
-            ),
+            whole(&[0, 0x84, 0xff, 0xff, 0xff, 0xff, 0]),
         ),
         (
             "a table that grows beyond its bound (HPACK)",
-            frame(
-                HEADERS,
-                END_STREAM | END_HEADERS,
-                1,
-                &[0x3f, 0xe1, 0xff, 0xff, 0x07],
-            ),
+            whole(&[0x3f, 0xe1, 0xff, 0xff, 0x07]),
         ),
     ]
 }

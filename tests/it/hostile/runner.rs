@@ -81,8 +81,15 @@ impl Field {
         let is_right = match attack.meets {
             Meets::Dropped | Meets::Served => return self.came_out_clean(attack, mark),
             Meets::CutOff(..) | Meets::ResetAndCutOff => requests == 0,
-            _ if attack.behind > 0 => requests == attack.behind && !came.contains(CANARY),
-            _ => self.upstream.mark() == mark,
+            Meets::Refused(..)
+            | Meets::RefusedAndClosed(..)
+            | Meets::Closed(_)
+            | Meets::Reset
+            | Meets::GoAway
+            | Meets::Handshake => {
+                let untouched = attack.behind > 0 || self.upstream.mark() == mark;
+                untouched && requests == attack.behind && !came.contains(CANARY)
+            }
         };
         if is_right {
             return Ok(());
@@ -197,10 +204,11 @@ async fn http1<T: AsyncRead + AsyncWrite + Unpin>(mut wire: Wire<T>, attack: &At
     }
     let refusal = answer.refusal();
     let code = known(&refusal.code);
-    match attack.meets {
-        Meets::RefusedAndClosed(..) => {}
-        Meets::CutOff(..) => return Meets::CutOff(refusal.status, code),
-        _ => return Meets::Refused(refusal.status, code),
+    if matches!(attack.meets, Meets::CutOff(..)) {
+        return Meets::CutOff(refusal.status, code);
+    }
+    if !matches!(attack.meets, Meets::RefusedAndClosed(..)) {
+        return Meets::Refused(refusal.status, code);
     }
     match rest(&mut wire).await {
         None => Meets::Refused(refusal.status, code),
@@ -227,10 +235,10 @@ fn known(code: &str) -> &'static str {
 
 /// The reason that a record has to show is checked with the records.
 const fn reason(attack: &Attack) -> Option<&'static str> {
-    match attack.meets {
-        Meets::Closed(reason) => reason,
-        _ => None,
+    if let Meets::Closed(reason) = attack.meets {
+        return reason;
     }
+    None
 }
 
 /// What bytes meet where TLS is due.

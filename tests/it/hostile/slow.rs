@@ -24,101 +24,103 @@ pub(super) struct Slow {
     pub(super) begins: bool,
 }
 
+impl Slow {
+    fn new(name: &'static str, way: Way, open: impl Into<Vec<u8>>) -> Self {
+        Self {
+            name,
+            way,
+            open: open.into(),
+            trickle: Vec::new(),
+            begins: false,
+        }
+    }
+
+    fn trickling(self, trickle: impl Into<Vec<u8>>) -> Self {
+        Self {
+            trickle: trickle.into(),
+            ..self
+        }
+    }
+}
+
 pub(super) fn slow() -> Vec<Slow> {
-    let one = |name, way, open: &[u8], trickle: &[u8]| Slow {
-        name,
-        way,
-        open: open.to_vec(),
-        trickle: trickle.to_vec(),
-        begins: false,
-    };
+    let mut all = heads();
+    all.extend(frames());
+    for way in [Way::Connect, Way::Tunnel, Way::Transparent] {
+        let hello = Hello::named(NA).bytes();
+        all.push(Slow::new("nothing where a hello is due", way, ""));
+        all.push(Slow::new("half a hello", way, &hello[..100]));
+        all.push(Slow::new("a hello, byte by byte", way, "").trickling(hello));
+    }
+    all.extend(bodies().into_iter().map(|slow| Slow {
+        begins: true,
+        ..slow
+    }));
+    all
+}
+
+fn heads() -> Vec<Slow> {
     let filler = b"x-a: 0123456789\r\n".repeat(100);
-    let hello = Hello::named(NA).bytes();
-    let settings = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
-    let half_head = frame(HEADERS, END_STREAM, 1, &block(&[(":method", "GET")]));
-    let body = |framing: &str| {
-        format!("POST /_sandbox/x HTTP/1.1\r\nHost: {NA}\r\n{framing}\r\n\r\n").into_bytes()
-    };
-    let mut all = vec![
-        one("nothing", Way::Door, b"", b""),
-        one(
+    vec![
+        Slow::new("nothing", Way::Door, ""),
+        Slow::new(
             "a CONNECT, byte by byte",
             Way::Door,
-            b"CONNECT x:443 HTTP/1.1\r\n",
-            &filler,
-        ),
-        one("nothing after the handshake", Way::Http1, b"", b""),
-        one(
+            "CONNECT x:443 HTTP/1.1\r\n",
+        )
+        .trickling(filler.clone()),
+        Slow::new("nothing after the handshake", Way::Http1, ""),
+        Slow::new(
             "a head, byte by byte",
             Way::Http1,
-            format!("GET {ORDERS} HTTP/1.1\r\n").as_bytes(),
-            &filler,
-        ),
-        one(
-            "empty lines, one by one",
-            Way::Http1,
-            b"",
-            &b"\r\n".repeat(1000),
-        ),
-        one("nothing after the handshake", Way::Http2, b"", b""),
-        one("half a preface", Way::Http2, &PREFACE[..12], b""),
-        one("a preface, byte by byte", Way::Http2, b"", PREFACE),
-        one("nothing after the preface", Way::Http2, &settings, b""),
-        one(
-            "half a head",
-            Way::Http2,
-            &[&settings[..], &half_head].concat(),
-            b"",
-        ),
-        one(
-            "PINGs, one by one",
-            Way::Http2,
-            &settings,
-            &frame(PING, 0, 0, &[1; 8]).repeat(1000),
-        ),
-    ];
-    for way in [Way::Connect, Way::Tunnel, Way::Transparent] {
-        all.push(one("nothing where a hello is due", way, b"", b""));
-        all.push(one("half a hello", way, &hello[..100], b""));
-        all.push(one("a hello, byte by byte", way, b"", &hello));
-    }
-    for (name, way, open) in [
-        (
+            format!("GET {ORDERS} HTTP/1.1\r\n"),
+        )
+        .trickling(filler),
+        Slow::new("empty lines, one by one", Way::Http1, "").trickling(b"\r\n".repeat(1000)),
+    ]
+}
+
+/// The preface and a first SETTINGS frame.
+fn begun() -> Vec<u8> {
+    [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
+}
+
+fn frames() -> Vec<Slow> {
+    let half_head = frame(HEADERS, END_STREAM, 1, &block(&[(":method", "GET")]));
+    vec![
+        Slow::new("nothing after the handshake", Way::Http2, ""),
+        Slow::new("half a preface", Way::Http2, &PREFACE[..12]),
+        Slow::new("a preface, byte by byte", Way::Http2, "").trickling(PREFACE),
+        Slow::new("nothing after the preface", Way::Http2, begun()),
+        Slow::new("half a head", Way::Http2, [begun(), half_head].concat()),
+        Slow::new("PINGs, one by one", Way::Http2, begun())
+            .trickling(frame(PING, 0, 0, &[1; 8]).repeat(1000)),
+    ]
+}
+
+fn bodies() -> Vec<Slow> {
+    let post = |rest: &str| format!("POST /_sandbox/x HTTP/1.1\r\nHost: {NA}\r\n{rest}");
+    let chunked = post("Transfer-Encoding: chunked\r\n\r\n");
+    let sized = post("Content-Length: 100\r\n\r\n");
+    vec![
+        Slow::new(
             "a body with a length that stops",
             Way::Http1,
-            [body("Content-Length: 100"), b"hello".to_vec()].concat(),
+            format!("{sized}hello"),
         ),
-        (
+        Slow::new("a body that never begins", Way::Http1, sized),
+        Slow::new(
             "a chunked body that stops",
             Way::Http1,
-            [body("Transfer-Encoding: chunked"), b"5\r\nhel".to_vec()].concat(),
+            format!("{chunked}5\r\nhel"),
         ),
-        (
-            "a body that never begins",
-            Way::Http1,
-            body("Content-Length: 100"),
-        ),
-        (
+        Slow::new("a chunk's size, digit by digit", Way::Http1, chunked).trickling([b'0'; 1000]),
+        Slow::new(
             "a body that never begins",
             Way::Http2,
-            [settings, head(1, &POST, 0)].concat(),
+            [begun(), head(1, &POST, 0)].concat(),
         ),
-    ] {
-        all.push(Slow {
-            begins: true,
-            ..one(name, way, &open, b"")
-        });
-    }
-    all.push(Slow {
-        begins: true,
-        ..one(
-            "a chunk's size, digit by digit",
-            Way::Http1,
-            &body("Transfer-Encoding: chunked"),
-            &[b'0'; 1000],
-        )
-    });
-    all
+    ]
 }
 
 const POST: [(&str, &str); 4] = [

@@ -377,7 +377,15 @@ fn office(
     admin::Office {
         readiness: Arc::clone(readiness),
         status: Arc::new(move || status::status(&theirs, &its.dues())),
-        verdicts: Arc::new(move |only| verdicts.health(only)),
+        verdicts: Arc::new(move |only: Option<String>| {
+            let verdicts = Arc::clone(&verdicts);
+            Box::pin(async move {
+                match only {
+                    Some(id) => verdicts.health_of_one(&id).await,
+                    None => Some(verdicts.health()),
+                }
+            })
+        }),
         views: Arc::new(move || sources.view()),
         metrics,
         feed: Arc::clone(feed),

@@ -2,7 +2,7 @@
 //!
 //! Job: gather the facts (world, tokens, memory, dates, CA) for the diagnosis; read the dates that only the store knows; say
 //! every verdict hourly, and sooner where something happened that it may turn on.
-//! Invariants: on demand nothing is asked of anybody: a verdict rests on what traffic and exchanges have shown. The hourly round
+//! Invariants: on demand nothing is asked of Amazon: a verdict rests on what traffic and exchanges have shown. The hourly round
 //! exchanges where memory holds no usable token, so that a tenant without traffic is known about too.
 //! Failure mode: a store that does not answer leaves the dates as they were.
 
@@ -16,13 +16,14 @@ use crate::admin::Readiness;
 use crate::config::{Date, Tenant};
 use crate::proxy::{Shared, World};
 use crate::store::GrantStore;
+use crate::store::fleet::Standing;
 use crate::store::record::{AppCredentials, Grant};
 use crate::telemetry;
 use crate::telemetry::event::Event;
 use crate::tenant::{GrantKind, TenantId, TenantState};
 use crate::token::AccessKey;
 use crate::verdict::due::{self, Ages, Due, DueKind};
-use crate::verdict::facts::{self, Around, Charge, Coverage, Facts, Needs, Sidecar};
+use crate::verdict::facts::{self, Around, Charge, Coverage, Facts, Needs, Sidecar, StateNote};
 use crate::verdict::memory::Memory;
 use crate::verdict::report::{Checked, Health};
 
@@ -80,13 +81,22 @@ impl Verdicts {
         self.common().dues
     }
 
-    /// The verdicts on all tenants, or on one; nothing where there is no such tenant.
-    pub(super) fn health(&self, only: Option<&str>) -> Option<Health> {
+    /// The verdicts on all tenants that are known.
+    pub(super) fn health(&self) -> Health {
+        let known = self.shared.world.load().tenants.known();
+        self.health_of(&known, true)
+    }
+
+    /// The verdict on one tenant, from the store where that holds the profiles; nothing where there is no such tenant.
+    pub(super) async fn health_of_one(&self, id: &str) -> Option<Health> {
+        let id = TenantId::parse(id).ok()?;
+        let world = self.shared.world.load_full();
+        let tenant = world.tenants.find(&id).await.ok()?;
+        Some(self.health_of(&[tenant], false))
+    }
+
+    fn health_of(&self, tenants: &[Arc<Tenant>], all_apps: bool) -> Health {
         let common = self.common();
-        let tenants: Vec<Arc<Tenant>> = match only {
-            Some(id) => vec![common.world.tenants.get(&TenantId::parse(id).ok()?)?],
-            None => common.world.tenants.known(),
-        };
         let days = due::days(&common.dues);
         let checked: Vec<Checked> = tenants
             .iter()
@@ -97,15 +107,15 @@ impl Verdicts {
             .config
             .apps
             .iter()
-            .filter(|app| only.is_none() || tenants.iter().any(|tenant| tenant.app == app.id));
-        Some(Health {
+            .filter(|app| all_apps || tenants.iter().any(|tenant| tenant.app == app.id));
+        Health {
             checked_at: common.now,
             release: self.shared.recorder.release.to_string(),
             apps: apps.cloned().collect(),
             tenants: checked,
             dues: common.dues.clone(),
             remind_within: common.world.config.remind_within(),
-        })
+        }
     }
 
     fn common(&self) -> Common {
@@ -140,10 +150,7 @@ impl Verdicts {
         Facts {
             now: common.now,
             window: config.alerts.auth_errors.1,
-            state: recent
-                .state
-                .as_ref()
-                .map_or(TenantState::Active, |note| note.state),
+            aside: self.shared.fleet.standing(&tenant.id).map(note),
             token_left: self
                 .shared
                 .tokens
@@ -169,7 +176,11 @@ impl Verdicts {
     async fn rounds(&self, readiness: &Readiness) {
         let mut said = HashMap::new();
         // either way the round begins: what is not ready is part of what it says
-        let _ready = tokio::time::timeout(PATIENCE, readiness.wait()).await;
+        let begun = async {
+            self.shared.fleet.known().await;
+            readiness.wait().await;
+        };
+        let _ready = tokio::time::timeout(PATIENCE, begun).await;
         loop {
             self.read_ages().await;
             self.exchange_where_there_is_no_token().await;
@@ -257,13 +268,28 @@ impl Verdicts {
 
     async fn exchange_where_there_is_no_token(&self) {
         let world = self.shared.world.load_full();
-        for tenant in world.tenants.known() {
+        for tenant in world.tenants.standing() {
+            // what a kill took away is not brought back, and until the states are known nobody is served
+            let fleet = &self.shared.fleet;
+            if !fleet.is_known() || fleet.state(&tenant.id) == TenantState::Killed {
+                continue;
+            }
             let key = AccessKey::new(&tenant, GrantKind::Refresh);
             if self.shared.tokens.left(&key).is_none() {
                 // how it ends is said by the exchange, and remembered
                 let _remembered = self.shared.tokens.access(&key).await;
             }
         }
+    }
+}
+
+/// A tenant's standing in the fleet, as a verdict reads it.
+fn note(standing: Standing) -> StateNote {
+    StateNote {
+        state: standing.state,
+        reason: standing.reason,
+        by: standing.by,
+        since: standing.since,
     }
 }
 

@@ -67,10 +67,8 @@ impl Sources {
     pub(super) fn view(&self) -> View {
         let (shared, now) = (&self.shared, telemetry::now());
         let world = shared.world.load_full();
-        let mut health = self.verdicts.health(None);
-        let mut all = health
-            .as_mut()
-            .map_or_else(Vec::new, |health| std::mem::take(&mut health.tenants));
+        let mut health = self.verdicts.health();
+        let mut all = std::mem::take(&mut health.tenants);
         all.sort_by_key(|one| one.diagnosis.severity());
         let more = all.len().saturating_sub(MOST_TENANTS);
         all.truncate(MOST_TENANTS);
@@ -90,7 +88,7 @@ impl Sources {
             alerts: shared.alerts.active().iter().map(alert).collect(),
             refused: self.refused(now),
             break_glass: shared.fleet.break_glasses().iter().map(glass).collect(),
-            dues: health.as_ref().map(dues).unwrap_or_default(),
+            dues: dues(&health),
             marks: self.marks(now),
         }
     }
@@ -109,7 +107,7 @@ impl Sources {
             id: profile.id.to_string(),
             app: profile.app.to_string(),
             region: profile.region.as_str(),
-            state: facts.state.as_str(),
+            state: facts.state().as_str(),
             state_note: note.map_or_else(String::new, |note| {
                 format!("since {} by {}: {}", note.since, note.by, note.reason)
             }),

@@ -22,6 +22,7 @@ pub mod exec;
 pub mod generate;
 pub mod health;
 pub mod init;
+mod kept;
 pub mod ledger;
 mod prompt;
 pub mod review;

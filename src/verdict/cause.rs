@@ -172,6 +172,9 @@ causes! {
     /// Fresh tokens are refused.
     TokenRefused => "token_refused", Engineering,
         "check the app's standing and the authorization in the developer console; where both are good, have the selling partner authorize again (`spapi-sidecar authorize {tenant}`)";
+    /// The token goes out in a header field that SP-API does not read.
+    TokenFieldUnread => "token_field_unread", Engineering,
+        "put x-amz-access-token back among `inject.headers`: it is the one field in which SP-API takes a token";
     /// Amazon refuses what a role of the routes covers.
     RoleMissing => "role_missing", Engineering,
         "check that the application has the role and that the selling partner authorized it after the role was added; adding a role takes a new authorization (`spapi-sidecar authorize {tenant}`)";
@@ -283,6 +286,7 @@ impl Cause {
             Self::TenantKilled
             | Self::UpstreamUnreachable
             | Self::AddressDenied
+            | Self::TokenFieldUnread
             | Self::WrongTokenKind
             | Self::RdtNeeded
             | Self::UnknownOperation

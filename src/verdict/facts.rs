@@ -25,8 +25,8 @@ pub struct Facts {
     pub window: Duration,
     /// Who it is.
     pub profile: Arc<Tenant>,
-    /// Whether it is served.
-    pub state: TenantState,
+    /// Why it is not served, where it is not.
+    pub aside: Option<StateNote>,
     /// How long its access token may still be used; `None` where memory holds none.
     pub token_left: Option<Duration>,
     /// What its routes need, against what it has.
@@ -49,6 +49,19 @@ pub struct Facts {
     pub sidecar: Sidecar,
     /// Days before a due date from which it is spoken of.
     pub remind_within: i64,
+}
+
+/// Why a tenant is not active.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StateNote {
+    /// Its state.
+    pub state: TenantState,
+    /// Why.
+    pub reason: String,
+    /// Who did it: a person's name, or `automatic`.
+    pub by: String,
+    /// Since when (RFC 3339).
+    pub since: String,
 }
 
 /// Where facts come from.
@@ -288,6 +301,13 @@ impl Linkage {
 }
 
 impl Facts {
+    /// Whether the tenant is served.
+    #[must_use]
+    pub fn state(&self) -> TenantState {
+        let aside = self.aside.as_ref();
+        aside.map_or(TenantState::Active, |aside| aside.state)
+    }
+
     /// What answers have shown of the vendor groups.
     #[must_use]
     pub fn linkage(&self) -> Linkage {

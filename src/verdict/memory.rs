@@ -2,7 +2,7 @@
 //!
 //! Job: hear of every event and keep, for each tenant, what a diagnosis and a chart of the last hour need ([`Recent`]).
 //! Invariants: bounded in tenants, kinds and time; nothing is written to disk; a note costs one lock that other tenants do not
-//! share. Ids, templates, counts and closed causes alone, and the words with which a person changed a state.
+//! share. Ids, templates, counts and closed causes alone.
 //! Failure mode: beyond [`MOST`] tenants, those heard of later are not remembered.
 
 use std::collections::{BTreeSet, HashMap};
@@ -14,12 +14,12 @@ use tokio::sync::Notify;
 
 use super::facts::Around;
 use super::minute::Minute;
-use super::recent::{Exchanged, Recent, StateNote, Vended};
+use super::recent::{Exchanged, Recent, Vended};
 use crate::outcome::{Denial, Reason};
 use crate::telemetry;
 use crate::telemetry::event::{Event, Observer};
 use crate::telemetry::record::{Outcome, Record};
-use crate::tenant::{TenantId, TenantState};
+use crate::tenant::TenantId;
 
 /// Most tenants that are remembered.
 const MOST: usize = 20_000;
@@ -213,20 +213,7 @@ impl Observer for Memory {
                 recent.real_token = Some(now);
                 false
             }),
-            Event::State {
-                tenant,
-                state,
-                reason,
-                by,
-            } => self.of(tenant, |recent| {
-                recent.state = (*state != TenantState::Active).then(|| StateNote {
-                    state: *state,
-                    reason: (*reason).to_owned(),
-                    by: (*by).to_owned(),
-                    since: now,
-                });
-                true
-            }),
+            Event::State { tenant, .. } => self.of(tenant, |_whose_is_the_fleets| true),
             Event::Store { up, cause } => {
                 *lock(&self.store) = if *up {
                     None
@@ -307,25 +294,6 @@ mod tests {
             [one, two]
         );
         assert!(memory.take_changed().is_empty(), "it was told");
-    }
-
-    #[test]
-    fn a_state_is_remembered_until_the_tenant_is_active_again() {
-        let (memory, one) = (memory(), tenant(1));
-        let state = |state| Event::State {
-            tenant: &one,
-            state,
-            reason: "leak",
-            by: "jo",
-        };
-        memory.note(&state(TenantState::Killed));
-        let kept = memory.recent(&one).state.unwrap();
-        assert_eq!(
-            (kept.state, &*kept.reason, &*kept.by),
-            (TenantState::Killed, "leak", "jo")
-        );
-        memory.note(&state(TenantState::Active));
-        assert_eq!(memory.recent(&one).state, None);
     }
 
     #[test]

@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime};
 
 use super::minute::Minutes;
 use crate::outcome::{Denial, Reason};
-use crate::tenant::TenantState;
 
 /// How long a refusal that nothing has mended is remembered: a program that calls once a night must not hide it.
 const KEPT: Duration = Duration::from_hours(24);
@@ -69,19 +68,6 @@ pub struct Exchanged {
     pub result: Result<(), &'static str>,
 }
 
-/// A state other than active, and how it came about.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StateNote {
-    /// Which state.
-    pub state: TenantState,
-    /// Why.
-    pub reason: String,
-    /// Who did it.
-    pub by: String,
-    /// Since when.
-    pub since: SystemTime,
-}
-
 /// Placeholders handed out, against calls that came of them.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Vended {
@@ -111,8 +97,6 @@ pub struct Recent {
     pub vended: Vended,
     /// When a program last sent a token that Amazon issued.
     pub real_token: Option<SystemTime>,
-    /// The last change of state.
-    pub state: Option<StateNote>,
 }
 
 impl Recent {

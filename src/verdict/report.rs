@@ -122,7 +122,7 @@ fn tenant(one: &Checked) -> Value {
     let probable = diagnosis.probable();
     json!({
         "id": facts.profile.id.as_str(),
-        "state": facts.state.as_str(),
+        "state": facts.state().as_str(),
         "token": {
             "valid": facts.token_left.is_some(),
             "expires_in_s": facts.token_left.map(|left| left.as_secs()),
@@ -155,7 +155,7 @@ fn findings(one: &Checked) -> Value {
     json!({
         "id": one.facts.profile.id.as_str(),
         "app": one.facts.profile.app.as_str(),
-        "state": one.facts.state.as_str(),
+        "state": one.facts.state().as_str(),
         "status": one.diagnosis.severity().as_str(),
         "probable_cause": one.diagnosis.probable().map(|finding| finding.cause.as_str()),
         "findings": one.diagnosis.findings.iter().map(finding).collect::<Vec<_>>(),

@@ -496,3 +496,51 @@ async fn a_verdict_that_changes_is_said_by_itself_and_so_is_its_end() {
     })
     .await;
 }
+
+const KILLED: &str =
+    r#"{"acme":{"state":"killed","reason":"token leak","since":"2026-11-25T10:00:00Z","by":"jo"}}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_tenant_says_why_and_no_round_brings_its_token_back() {
+    let mut setup = setup("vend");
+    setup.records = vec![(RecordKey::Fleet, "states", KILLED.to_owned())];
+    let sidecar = ChildSidecar::with(setup, &[]).await;
+    let said = || {
+        let text = sidecar.stdout();
+        text.lines()
+            .any(|line| line.contains("\"message\":\"verdict\"") && line.contains("tenant_killed"))
+    };
+    eventually("the first round", said).await;
+    let received = sidecar.stage.sandbox.received();
+    let exchanges = received.iter().filter(|one| one.exchange.is_some());
+    assert_eq!(exchanges.count(), 1, "the vendor's");
+    let url = format!("http://{}/health/authz?tenant=acme", sidecar.admin);
+    let health: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    let acme = &health["tenants"][0];
+    assert_eq!(health["status"], "degraded");
+    assert_eq!(acme["state"], "killed");
+    assert_eq!(acme["token"]["valid"], false);
+    assert_eq!(acme["probable_cause"], "tenant_killed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_of_the_store_is_found_before_its_first_call() {
+    let mut setup = setup("null");
+    setup.tenants = "{ from: store }".to_owned();
+    let id = TenantId::parse("acme").unwrap();
+    let profile = vec![("app", "erp"), ("region", "na"), ("scopes", "pricing")];
+    setup.whole_records = vec![(RecordKey::Profile(id), profile)];
+    let sidecar = TestSidecar::with(setup).await;
+    let (_, acme) = ask(&sidecar, "/health/authz?tenant=acme").await;
+    assert_eq!(acme["tenants"][0]["scopes"]["granted"], json!(["pricing"]));
+    assert_eq!(ask(&sidecar, "/health/authz?tenant=nobody").await.0, 404);
+    let nobody = format!("127.0.0.1:{}", crate::support::free_port());
+    let (code, page) = crate::diagnose::run(&sidecar, &nobody, &["diagnose", "acme"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        page.contains("acme (active)  FAILING: sidecar_down"),
+        "{page}"
+    );
+    let (code, page) = crate::diagnose::run(&sidecar, &nobody, &["diagnose", "beta"]).await;
+    assert_eq!(code, 2, "{page}");
+}

@@ -1,6 +1,7 @@
 //! `diagnose`, with a running sidecar and without one.
 
 use serde_json::{Value, json};
+use spapi_sidecar::store::RecordKey;
 
 use crate::support::peer::trouble;
 use crate::support::sidecar::{NA, Setup, TestSidecar, eventually};
@@ -94,6 +95,17 @@ async fn a_tenant_that_nobody_serves_is_a_usage_mistake() {
 async fn without_a_sidecar_it_says_what_configuration_dates_and_store_say() {
     let sidecar = TestSidecar::with(Setup {
         grants: vec!["acme"],
+        records: vec![(
+            RecordKey::Fleet,
+            "states",
+            r#"{"gamma":{"state":"killed","reason":"leak","since":"2026-11-25T10:00:00Z","by":"jo"}}"#.to_owned(),
+        )],
+        tenants: "
+  - { id: acme, app: erp, region: na }
+  - { id: beta, app: erp, region: na }
+  - { id: gamma, app: erp, region: na }
+"
+        .to_owned(),
         ..Setup::default()
     })
     .await;
@@ -105,6 +117,8 @@ async fn without_a_sidecar_it_says_what_configuration_dates_and_store_say() {
         "acme (active)  FAILING: sidecar_down",
         "beta (active)  FAILING: grant_missing",
         "spapi-sidecar tenant put-token beta",
+        "gamma (killed)  DEGRADED: tenant_killed",
+        "killed since 2026-11-25T10:00:00Z by jo: leak",
     ] {
         assert!(page.contains(line), "{line}: {page}");
     }

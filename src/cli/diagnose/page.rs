@@ -16,6 +16,9 @@ pub(super) fn write(diagnosis: &Value, one: bool) -> String {
             "THE SIDECAR DOES NOT ANSWER: {why}\nWhat follows is from the configuration, the calendar and the store alone.\n"
         );
     }
+    if let Some(trouble) = diagnosis.get("store").and_then(Value::as_str) {
+        let _infallible = writeln!(page, "THE STORE DOES NOT HELP: {trouble}\n");
+    }
     let mut tenants: Vec<&Value> = list(diagnosis, "tenants").iter().collect();
     tenants.sort_by_key(|tenant| (rank(tenant), text(tenant, "id")));
     let all = tenants.len();

@@ -1,17 +1,14 @@
 //! `review`: the access review.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::{Complaint, ConfigArg, Exit, ask, load, print, store};
-use crate::config::{Config, Date, Tenant, Tenants};
-use crate::store::record::{AppCredentials, Grant};
-use crate::store::{GrantStore, StoreError};
+use super::{Complaint, ConfigArg, Exit, ask, kept, load, print};
+use crate::config::{Config, Date};
 use crate::telemetry;
-use crate::telemetry::traffic::kept::{self, Snapshot};
-use crate::verdict::due::{self, Ages};
+use crate::telemetry::traffic::kept::{self as file, Snapshot};
+use crate::verdict::due;
 use crate::verdict::review::{Material, review};
 
 mod page;
@@ -54,29 +51,26 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
     let now = telemetry::now();
     let since = begin(args, now)?;
     let calls = calls(&config)?;
-    let tenants = match &config.tenants {
-        Tenants::Listed(tenants) => tenants.as_slice(),
-        Tenants::FromStore => &[],
-    };
-    let (ages, store_error) = ages(&config, tenants)?;
-    let dues = due::dues(&config.apps, tenants, &ages, None, now);
+    let kept = kept::read(&config, None)?;
+    let store_error = kept.trouble.map(|error| error.to_string());
+    let dues = due::dues(&config.apps, &kept.tenants, &kept.ages, None, now);
     let snapshot = calls.snapshot.as_ref();
     let kinds: Vec<_> = snapshot
         .iter()
         .flat_map(|snapshot| &snapshot.kinds)
-        .filter_map(kept::Line::parse)
+        .filter_map(file::Line::parse)
         .collect();
     let openings: Vec<_> = snapshot
         .iter()
         .flat_map(|snapshot| &snapshot.openings)
-        .filter_map(kept::OpeningLine::parse)
+        .filter_map(file::OpeningLine::parse)
         .collect();
     let review = review(&Material {
         config: &config,
-        tenants,
+        tenants: &kept.tenants,
         kinds: &kinds,
         openings: &openings,
-        seen_since: snapshot.and_then(|snapshot| kept::moment(&snapshot.since)),
+        seen_since: snapshot.and_then(|snapshot| file::moment(&snapshot.since)),
         dues: &dues,
         since,
         now,
@@ -120,9 +114,9 @@ fn calls(config: &Config) -> Result<Calls, Complaint> {
         Ok((status, _)) => format!("the admin listener answered {status}"),
         Err(why) => why.to_string(),
     };
-    let path = kept::beside(&config.audit.path);
+    let path = file::beside(&config.audit.path);
     let shown = path.display();
-    Ok(match kept::read(&path) {
+    Ok(match file::read(&path) {
         Ok(Some(snapshot)) => Calls {
             snapshot: Some(snapshot),
             source: format!("{shown}, as the sidecar last wrote it ({why})"),
@@ -156,37 +150,4 @@ fn of_status(body: &str) -> Option<Calls> {
         snapshot: Some(snapshot),
         source,
     })
-}
-
-/// The days that only the store knows, and why it gave no more of them.
-fn ages(config: &Config, tenants: &[Arc<Tenant>]) -> Result<(Ages, Option<String>), Complaint> {
-    let mut ages = Ages::default();
-    let opened = crate::store::open(&config.store);
-    let outcome = match &opened {
-        Ok(store) => store::block_on(read(&**store, config, tenants, &mut ages))?,
-        Err(error) => Err(error.clone()),
-    };
-    Ok((ages, outcome.err().map(|error| error.to_string())))
-}
-
-async fn read(
-    store: &dyn GrantStore,
-    config: &Config,
-    tenants: &[Arc<Tenant>],
-    ages: &mut Ages,
-) -> Result<(), StoreError> {
-    for app in &config.apps {
-        let found = AppCredentials::load(store, &app.id).await?;
-        let made = found.and_then(|(found, _)| found.rotated_at);
-        let day = made.as_deref().and_then(Date::parse);
-        ages.secrets.extend(day.map(|day| (app.id.clone(), day)));
-    }
-    for tenant in tenants {
-        let found = Grant::load(store, &tenant.id).await?;
-        let given = found.and_then(|(found, _)| found.authorized_at);
-        let day = given.as_deref().and_then(Date::parse);
-        ages.authorizations
-            .extend(day.map(|day| (tenant.id.clone(), day)));
-    }
-    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::verdict::facts::Facts;
 use crate::verdict::recent::Denied;
 
 /// Answers below which a share says nothing.
-pub(super) const FEW: u32 = 5;
+const FEW: u32 = 5;
 
 /// Tokens that Amazon stopped taking within the hour, from which on it is no accident.
 const EARLY_ENDS: u32 = 3;
@@ -26,6 +26,7 @@ pub(super) fn rules(draft: &mut Draft<'_>) {
     suspicion(draft);
     token_refused(draft);
     role::missing(draft);
+    role::misdirected(draft);
     role::forbidden(draft);
     data_elements(draft);
     errors(draft);

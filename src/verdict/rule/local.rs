@@ -20,24 +20,20 @@ const ONE_UNUSED: (u32, Duration) = (1, Duration::from_hours(1));
 
 /// The tenant's state.
 pub(super) fn state(draft: &mut Draft<'_>) {
-    let facts = draft.facts;
-    let cause = match facts.state {
+    let Some(aside) = &draft.facts.aside else {
+        return;
+    };
+    let cause = match aside.state {
         TenantState::Active => return,
         TenantState::Killed => Cause::TenantKilled,
         TenantState::Quarantined => Cause::TenantQuarantined,
     };
-    let note = facts.recent.state.as_ref();
-    let line = note.map_or_else(
-        || format!("the tenant is {}", facts.state.as_str()),
-        |note| {
-            format!(
-                "{} since {} by {}: {}",
-                note.state.as_str(),
-                clock(note.since),
-                note.by,
-                note.reason
-            )
-        },
+    let line = format!(
+        "{} since {} by {}: {}",
+        aside.state.as_str(),
+        aside.since,
+        aside.by,
+        aside.reason
     );
     draft.find(cause, Confidence::Certain, Severity::Degraded, vec![line]);
 }

@@ -64,7 +64,7 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
     };
     local::state(&mut draft);
     // nothing is wanted of a tenant that a person switched off
-    if facts.state != TenantState::Killed {
+    if facts.state() != TenantState::Killed {
         token::rules(&mut draft);
         answer::rules(&mut draft);
         local::rules(&mut draft);

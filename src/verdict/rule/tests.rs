@@ -7,8 +7,8 @@ use super::*;
 use crate::config::{Config, Tenant, Tenants};
 use crate::outcome::{Denial, Reason};
 use crate::verdict::cause::{Confidence::*, Severity::*};
-use crate::verdict::facts::{Around, Linkage, Sidecar, needs};
-use crate::verdict::recent::{Exchanged, Recent, StateNote};
+use crate::verdict::facts::{Around, Linkage, Sidecar, StateNote, needs};
+use crate::verdict::recent::{Exchanged, Recent};
 
 const ROUTES: &str = r#"
 routes:
@@ -52,7 +52,7 @@ fn healthy_of(account: &str, scopes: &str) -> Facts {
     Facts {
         now: now(),
         window: Duration::from_mins(5),
-        state: TenantState::Active,
+        aside: None,
         token_left: Some(Duration::from_mins(30)),
         scopes: Coverage::of(&profile, &needs),
         profile,
@@ -122,6 +122,15 @@ fn refuse_fresh(facts: &mut Facts, status: u16, denial: Denial) {
 fn bad_charge(facts: &mut Facts, standing: Standing) {
     facts.charge.standing = standing;
     facts.charge.days_left = Some(-3);
+}
+
+fn aside(facts: &mut Facts, state: TenantState) {
+    facts.aside = Some(StateNote {
+        state,
+        reason: "token leak".to_owned(),
+        by: "jo".to_owned(),
+        since: "2026-11-25T10:00:00Z".to_owned(),
+    });
 }
 
 fn forget_calls(facts: &mut Facts) {
@@ -205,13 +214,14 @@ fn of_answers() -> Vec<Situation> {
         "one role is refused, others are not": |f| deny(f, "getOrders", 403, Denial::Role) => say(Cause::RoleMissing, Likely, Degraded);
         "one role is refused and nothing else is called": |f| { forget_calls(f); deny(f, "getOrders", 403, Denial::Role); } => say(Cause::RoleMissing, Likely, Failing);
         "a role is refused to an authorization past its year": |f| { deny(f, "getOrders", 403, Denial::Role); f.authorization_days = Some(-1); } => say(Cause::RoleMissing, Likely, Degraded);
-        "a grantless operation is called with the tenant's token": |f| deny(f, "createDestination", 403, Denial::Role) => say(Cause::WrongTokenKind, Likely, Degraded);
-        "the tenant's operation is called with a grantless token": |f| deny_as(f, "getOrders", 403, Denial::Role, "grantless") => say(Cause::WrongTokenKind, Likely, Degraded);
-        "a restricted operation is called without an RDT": |f| deny(f, "getOrderAddress", 403, Denial::Role) => say(Cause::RdtNeeded, Likely, Degraded);
+        "a grantless operation is called with the tenant's token": |f| deny(f, "createDestination", 403, Denial::WrongKind) => say(Cause::WrongTokenKind, Likely, Degraded);
+        "the tenant's operation is called with a grantless token": |f| deny_as(f, "getOrders", 403, Denial::WrongKind, "grantless") => say(Cause::WrongTokenKind, Likely, Degraded);
+        "a restricted operation is called without an RDT": |f| deny(f, "getOrderAddress", 403, Denial::WrongKind) => say(Cause::RdtNeeded, Likely, Degraded);
         "a restricted operation is refused with an RDT": |f| deny_as(f, "getOrderAddress", 403, Denial::Role, "rdt") => say(Cause::RoleMissing, Likely, Degraded);
-        "a path that Amazon does not know": |f| deny(f, "/made/up", 403, Denial::Role) => say(Cause::UnknownOperation, Likely, Degraded);
+        "a path that Amazon does not know": |f| deny(f, "/made/up", 403, Denial::UnknownPath) => say(Cause::UnknownOperation, Likely, Degraded);
         "a report type without its role": |f| deny(f, "getReportDocument", 403, Denial::Forbidden) => say(Cause::ReportRoleMissing, Likely, Degraded);
-        "forbidden just after many 429s": |f| { for n in 0..9 { f.recent.was_denied("getPricing", (429, Denial::Throttled), "access", ago(40 + n)); } deny(f, "getOrders", 403, Denial::Forbidden); } => say(Cause::ThrottledAsForbidden, Possible, Degraded);
+        "forbidden just after a 429": |f| deny(f, "getOrders", 403, Denial::ThrottledAsForbidden) => say(Cause::ThrottledAsForbidden, Possible, Degraded);
+        "the token goes out in a field that SP-API does not read": |f| deny(f, "getOrders", 403, Denial::TokenMissing) => say(Cause::TokenFieldUnread, Likely, Failing);
         "forbidden out of the blue": |f| deny(f, "getOrders", 403, Denial::Forbidden) => say(Cause::RoleMissing, Possible, Degraded);
         "marketplaces of another region": |f| deny(f, "getOrders", 403, Denial::Region) => say(Cause::WrongRegion, Certain, Degraded);
         "Amazon refuses data elements": |f| deny(f, "createRestrictedDataToken", 400, Denial::DataElements) => say(Cause::DataElementsDenied, Certain, Degraded);
@@ -234,12 +244,12 @@ fn of_this_side() -> Vec<Situation> {
         "SP-API's name resolves to a private address": |f| stop(f, "getOrders", Reason::AddressDenied) => say(Cause::AddressDenied, Certain, Degraded);
         "the audit file cannot be written": |f| stop(f, "getOrderAddress", Reason::AuditUnavailable) => say(Cause::AuditUnavailable, Certain, Degraded);
         "the sidecar is overloaded": |f| stop(f, "getOrders", Reason::Overloaded) => say(Cause::Overloaded, Certain, Degraded);
-        "a person switched the tenant off": |f| { f.state = TenantState::Killed; no_token(f, "grant_revoked"); } => say(Cause::TenantKilled, Certain, Degraded);
+        "a person switched the tenant off": |f| { aside(f, TenantState::Killed); no_token(f, "grant_revoked"); } => say(Cause::TenantKilled, Certain, Degraded);
         "no sidecar answers": |f| down(f, &[]) => say(Cause::SidecarDown, Certain, Failing);
         "no sidecar answers, and the store lacks the grant": |f| down(f, &["grant_missing"]) => say(Cause::GrantMissing, Certain, Failing);
         "no sidecar answers, and the charge method has lapsed": |f| { down(f, &[]); bad_charge(f, Standing::Lapsed); } => say(Cause::SidecarDown, Certain, Failing);
-        "the tenant was set aside": |f| f.state = TenantState::Quarantined => say(Cause::TenantQuarantined, Certain, Degraded);
-        "the tenant was set aside and its cause stands": |f| { f.state = TenantState::Quarantined; no_token(f, "grant_revoked"); } => say(Cause::GrantRevoked, Certain, Failing);
+        "the tenant was set aside": |f| aside(f, TenantState::Quarantined) => say(Cause::TenantQuarantined, Certain, Degraded);
+        "the tenant was set aside and its cause stands": |f| { aside(f, TenantState::Quarantined); no_token(f, "grant_revoked"); } => say(Cause::GrantRevoked, Certain, Failing);
         "placeholders are vended and never used": |f| { for _ in 0..3 { f.recent.vended(ago(900)); } } => None;
         "a program holds a real token": |f| f.recent.real_token = Some(ago(9)) => None;
         "the client secret is past its date and calls still go": |f| f.secret_days = Some(-1) => say(Cause::ClientSecretLapsed, Possible, Degraded);
@@ -454,13 +464,7 @@ fn amazons_word_on_a_lapsed_secret_beats_the_date() {
 #[test]
 fn a_state_says_since_when_by_whom_and_why() {
     let mut facts = healthy();
-    facts.state = TenantState::Killed;
-    facts.recent.state = Some(StateNote {
-        state: TenantState::Killed,
-        reason: "token leak".to_owned(),
-        by: "jo".to_owned(),
-        since: ago(60),
-    });
+    aside(&mut facts, TenantState::Killed);
     let diagnosis = diagnose(&facts);
     let line = &diagnosis.probable().unwrap().evidence[0];
     assert!(line.contains("by jo: token leak"), "{line}");

@@ -1,8 +1,10 @@
 //! Why something was done, and who did it.
 //!
 //! Job: two texts that go into the store's record, the audit, the log and refusals.
-//! Invariants: neither is empty, each is on one line and bounded.
+//! Invariants: neither is empty, each is on one line and bounded; a word that looks like a credential is masked: people paste.
 //! Failure mode: [`Unexplained`].
+
+use crate::redact;
 
 /// Longest reason, in characters.
 const LONGEST_REASON: usize = 300;
@@ -38,6 +40,13 @@ impl Why {
             let words: Vec<&str> = text
                 .split(|c: char| c.is_whitespace() || c.is_control())
                 .filter(|word| !word.is_empty())
+                .map(|word| {
+                    if redact::looks_secret(word) {
+                        "[redacted]"
+                    } else {
+                        word
+                    }
+                })
                 .collect();
             let line = words.join(" ");
             (!line.is_empty() && line.chars().count() <= longest).then_some(line)
@@ -72,6 +81,11 @@ mod tests {
                 .unwrap()
                 .reason(),
             "leaked on github"
+        );
+        let pasted = Why::new("Atzr|IwEBIcanary leaked, INC0012345", "ada@example.com").unwrap();
+        assert_eq!(
+            (pasted.reason(), pasted.by()),
+            ("[redacted] leaked, INC0012345", "ada@example.com")
         );
         assert_eq!(Why::new(" \n", "ada"), Err(Unexplained::Reason));
         assert_eq!(

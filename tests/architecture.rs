@@ -75,7 +75,7 @@ const ONE_ROOM: &[(&str, &[&str], &str)] = &[
     ("granit_parser", &["config/tree/"], "YAML"),
     (
         "moka",
-        &["token/cache.rs", "tls/leaf.rs", "roster.rs"],
+        &["token/cache.rs", "tls/leaf.rs", "roster/profiles.rs"],
         "the caches: tokens, leaves, profiles",
     ),
     ("hickory_resolver", &["upstream/resolve.rs"], "DNS"),

@@ -37,8 +37,13 @@ path "secret/data/spapi-sidecar/tenants/+/tokens/*" {
   capabilities = ["create", "read", "update"]
 }
 
-# Which tenants are killed or quarantined, break-glass, and who is in the fleet: one small record.
+# Which tenants are killed or quarantined, and break-glass: one small record that every sidecar polls.
 path "secret/data/spapi-sidecar/fleet" {
+  capabilities = ["create", "read", "update"]
+}
+
+# Who is in the fleet, so that `throttle.mode: pace` divides quotas by how many there are.
+path "secret/data/spapi-sidecar/members" {
   capabilities = ["create", "read", "update"]
 }
 

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::token::Denied;
 use super::{Office, refusal};
-use crate::fleet::change::Why;
+use crate::fleet::why::Why;
 use crate::secret::Opaque;
 use crate::store::BoxFuture;
 use crate::tenant::TenantId;

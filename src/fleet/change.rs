@@ -8,6 +8,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::why::Why;
 use crate::config::QuarantineCause;
 use crate::store::fleet::{AUTOMATIC, BreakGlass, FleetRecord, Standing};
 use crate::store::{GrantStore, RecordKey, StoreError};
@@ -21,71 +22,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Most break-glasses in the record: it is polled by every sidecar, and stays small.
 const MOST_BREAK_GLASSES: usize = 32;
-
-/// Longest reason, in characters.
-const LONGEST_REASON: usize = 300;
-
-/// Longest name, in characters.
-const LONGEST_NAME: usize = 100;
-
-/// Who asks for a change, and why.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Why {
-    reason: String,
-    by: String,
-}
-
-/// No reason, or no name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Unexplained {
-    /// The reason is empty or longer than 300 characters.
-    #[error("a reason is 1 to 300 characters that say why, for whoever reads the audit")]
-    Reason,
-    /// The name is empty or longer than 100 characters.
-    #[error("`by` is 1 to 100 characters that name who does it")]
-    Name,
-}
-
-impl Why {
-    /// A reason and a name, each on one line.
-    ///
-    /// # Errors
-    /// When one of them is empty or too long.
-    pub fn new(reason: &str, by: &str) -> Result<Self, Unexplained> {
-        let one_line = |text: &str, longest: usize| {
-            let words: Vec<&str> = text
-                .split(|c: char| c.is_whitespace() || c.is_control())
-                .filter(|word| !word.is_empty())
-                .collect();
-            let line = words.join(" ");
-            (!line.is_empty() && line.chars().count() <= longest).then_some(line)
-        };
-        Ok(Self {
-            reason: one_line(reason, LONGEST_REASON).ok_or(Unexplained::Reason)?,
-            by: one_line(by, LONGEST_NAME).ok_or(Unexplained::Name)?,
-        })
-    }
-
-    /// What came by itself.
-    pub(super) fn automatic(cause: QuarantineCause) -> Self {
-        Self {
-            reason: cause.as_str().to_owned(),
-            by: AUTOMATIC.to_owned(),
-        }
-    }
-
-    /// Why.
-    #[must_use]
-    pub fn reason(&self) -> &str {
-        &self.reason
-    }
-
-    /// Who.
-    #[must_use]
-    pub fn by(&self) -> &str {
-        &self.by
-    }
-}
 
 /// What is to become of the record.
 #[derive(Clone, Debug)]
@@ -201,19 +137,19 @@ impl Change {
 
     /// What the tenant is to be, where it is not to be served: that holds here even while the store cannot be written.
     pub(super) fn standing(&self, now: SystemTime) -> Option<Standing> {
-        let (state, why) = match self {
-            Self::Kill(_, why) => (TenantState::Killed, why.clone()),
-            Self::Quarantine(_, why) => (TenantState::Quarantined, why.clone()),
-            Self::SetAside(_, cause) => (TenantState::Quarantined, Why::automatic(*cause)),
+        let (state, reason, by) = match self {
+            Self::Kill(_, why) => (TenantState::Killed, why.reason(), why.by()),
+            Self::Quarantine(_, why) => (TenantState::Quarantined, why.reason(), why.by()),
+            Self::SetAside(_, cause) => (TenantState::Quarantined, cause.as_str(), AUTOMATIC),
             Self::Resume(..) | Self::Release(..) | Self::Open(_) | Self::Revoke { .. } => {
                 return None;
             }
         };
         Some(Standing {
             state,
-            reason: why.reason,
+            reason: reason.to_owned(),
             since: humantime::format_rfc3339_seconds(now).to_string(),
-            by: why.by,
+            by: by.to_owned(),
         })
     }
 
@@ -382,18 +318,5 @@ mod tests {
         }
         let (record, _) = FleetRecord::load(&store).await.unwrap();
         assert_eq!((record.standings().count(), record.generation()), (5, 5));
-    }
-
-    #[test]
-    fn a_reason_is_one_line_and_says_something() {
-        assert_eq!(
-            Why::new(" leaked\n\ton \u{7}github ", "ada")
-                .unwrap()
-                .reason(),
-            "leaked on github"
-        );
-        assert_eq!(Why::new(" \n", "ada"), Err(Unexplained::Reason));
-        assert_eq!(Why::new(&"x".repeat(301), "ada"), Err(Unexplained::Reason));
-        assert_eq!(Why::new("x", ""), Err(Unexplained::Name));
     }
 }

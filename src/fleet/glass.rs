@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::change::Why;
+use super::why::Why;
 use crate::catalog::{Catalog, Operation, RdtWhen};
 use crate::config::template::AllowError;
 use crate::config::{Allow, PolicyMode, Rdt, RdtPer, RouteRule, Tenant};

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::store::fleet::{Member, Roll};
+use crate::store::roll::{Member, Roll};
 use crate::store::{GrantStore, RecordKey, StoreError};
+use crate::telemetry;
 
 /// Time between two announcements of one sidecar in a small fleet, on average; also between two looks at the roll.
 const INTERVAL: Duration = Duration::from_secs(45);
@@ -26,6 +27,12 @@ const TRIES: u32 = 4;
 
 /// Longest pause between two tries.
 const PAUSE: Duration = Duration::from_millis(400);
+
+/// Time over which a fleet that starts at once announces itself.
+const SPREAD_START: Duration = Duration::from_secs(10);
+
+/// Longest that an end waits for the roll.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// What one sidecar knows of the others.
 #[derive(Debug)]
@@ -173,6 +180,42 @@ impl Attendance {
 /// A third more or less.
 fn spread(interval: Duration) -> Duration {
     interval.mul_f64((2.0 + 2.0 * rand::random::<f64>()) / 3.0)
+}
+
+/// Announces this sidecar and counts the others, and tells how many there are, until `stop` completes; then takes it off
+/// the roll. Where `wanted` says no, this sidecar is not on the roll and counts for itself alone.
+pub(super) async fn attend(
+    store: &dyn GrantStore,
+    wanted: impl Fn() -> bool + Send,
+    tell: impl Fn(usize) + Send,
+    stop: impl Future<Output = ()>,
+) {
+    let mut stop = std::pin::pin!(stop);
+    // a fleet that starts at once does not write at once
+    let first = Instant::now() + SPREAD_START.mul_f64(rand::random());
+    let since = humantime::format_rfc3339_seconds(telemetry::now()).to_string();
+    let mut attendance = Attendance::new(since, first);
+    loop {
+        let outcome = if wanted() {
+            attendance.attend(store, Instant::now()).await
+        } else {
+            attendance.leave(store).await.map(|()| 1)
+        };
+        match outcome {
+            Ok(members) => tell(members.max(1)),
+            Err(error) => {
+                tracing::debug!(%error, "the roll of sidecars could not be read or written");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(attendance.pause(Instant::now())) => {}
+            () = stop.as_mut() => break,
+        }
+    }
+    let left = tokio::time::timeout(LEAVING, attendance.leave(store));
+    if !matches!(left.await, Ok(Ok(()))) {
+        tracing::debug!("this sidecar stays on the roll until the others miss it");
+    }
 }
 
 #[cfg(test)]

@@ -22,29 +22,20 @@ use tokio::time::Instant;
 pub mod change;
 pub mod glass;
 mod member;
+mod poll;
 mod view;
+pub mod why;
 
 use self::change::{Change, ChangeError, commit};
 use self::glass::Opening;
-use self::member::Attendance;
 use self::view::{Turn, View};
 use crate::config::QuarantineCause;
 use crate::store::fleet::{AUTOMATIC, BreakGlass, FleetRecord, Standing};
 use crate::store::{BoxFuture, GrantStore, StoreError};
 use crate::task::Tasks;
 use crate::telemetry;
-use crate::telemetry::event::{Event, Events};
+use crate::telemetry::event::Events;
 use crate::tenant::{TenantId, TenantState};
-
-/// Shortest time between two looks at the record; the longest is [`SPREAD`] more. With a read of at most 2 s that is below
-/// the 10 s within which the fleet follows.
-const LOOK: Duration = Duration::from_secs(3);
-
-/// See [`LOOK`].
-const SPREAD: Duration = Duration::from_secs(4);
-
-/// Pause between two looks before the record has been read for the first time.
-const FIRST_LOOKS: Duration = Duration::from_millis(500);
 
 /// Longest that somebody who asks for a change is kept waiting for the store.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -305,95 +296,6 @@ impl Fleet {
         Ok(())
     }
 
-    /// Keeps the record in force for as long as it is polled. Never ends.
-    pub async fn keep(&self) {
-        loop {
-            self.look().await;
-            let pause = if self.is_known() {
-                LOOK + SPREAD.mul_f64(rand::random())
-            } else {
-                FIRST_LOOKS
-            };
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// Writes what is left to be written, then reads the record and puts it in force.
-    async fn look(&self) {
-        let unwritten: Vec<Change> = self
-            .desk()
-            .unwritten
-            .values()
-            .map(|(change, _)| change.clone())
-            .collect();
-        for change in unwritten {
-            let tenant = change.tenant().map(TenantId::as_str);
-            match self.make(&change).await {
-                Ok(_) => {
-                    tracing::info!(
-                        tenant,
-                        "what could not be written before is in the fleet's record now"
-                    );
-                }
-                Err(error) => {
-                    tracing::warn!(tenant, %error, "what holds here is still not in the fleet's record");
-                    // the others would wait for the same store
-                    break;
-                }
-            }
-        }
-        let _turn = self.turn.lock().await;
-        let read = FleetRecord::load(&*self.store).await;
-        self.store_answered(read.as_ref().err());
-        let was_read = read.is_ok();
-        let turn = {
-            let mut desk = self.desk();
-            if let Ok((record, _)) = read {
-                desk.record = record;
-            }
-            // time passes for a break-glass, whatever the store does
-            self.put_in_force(&desk)
-        };
-        self.say(&turn, None);
-        self.take_away_again();
-        if was_read {
-            self.was_read();
-            if let Err(error) = self.empty_records().await {
-                tracing::warn!(%error, "a killed tenant's token records are still not emptied");
-            }
-        }
-    }
-
-    /// Says it when the store answers after it had not, or the other way round.
-    fn store_answered(&self, error: Option<&StoreError>) {
-        let up = error.is_none();
-        let before = self.desk().up.replace(up);
-        if before == Some(up) {
-            return;
-        }
-        let cause = error.map(StoreError::cause);
-        match error {
-            Some(error) => {
-                tracing::warn!(%error, cause, store = self.store.describe(), "the store does not answer; tenants' states stay as they were read");
-            }
-            None if before.is_some() => tracing::info!("the store answers again"),
-            None => {}
-        }
-        self.events.note(&Event::Store { up, cause });
-    }
-
-    fn was_read(&self) {
-        if !self.is_known() {
-            let _desk = self.desk();
-            let known = View {
-                known: true,
-                ..View::clone(&self.view.load())
-            };
-            self.view.store(Arc::new(known));
-            self.known.send_replace(true);
-        }
-    }
-
     /// Makes the view anew. What has changed by it is said once the desk is free: whoever hears of it may ask for a change.
     fn put_in_force(&self, desk: &Desk) -> Turn {
         let held = desk.unwritten.iter();
@@ -422,52 +324,11 @@ impl Fleet {
         }
     }
 
-    /// Takes away what has landed since.
-    fn take_away_again(&self) {
-        let now = Instant::now();
-        let mut desk = self.desk();
-        let landed = desk.landing.extract_if(.., |_, when| *when <= now);
-        let landed: Vec<TenantId> = landed.map(|(tenant, _)| tenant).collect();
-        for tenant in landed {
-            if let Some(holdings) = self.holdings.get()
-                && self.state(&tenant) == TenantState::Killed
-            {
-                holdings.forget(&tenant);
-                desk.unemptied.insert(tenant);
-            }
-        }
-    }
-
     /// Announces this sidecar and counts the others for as long as it is polled, where `wanted` says so; takes it off the
     /// roll when `stop` completes, and ends.
     pub async fn attend(&self, wanted: impl Fn() -> bool + Send, stop: impl Future<Output = ()>) {
-        let mut stop = std::pin::pin!(stop);
-        let now = Instant::now();
-        // a fleet that starts at once does not write at once
-        let first = now + Duration::from_secs(10).mul_f64(rand::random());
-        let since = humantime::format_rfc3339_seconds(telemetry::now()).to_string();
-        let mut attendance = Attendance::new(since, first);
-        loop {
-            let outcome = if wanted() {
-                attendance.attend(&*self.store, Instant::now()).await
-            } else {
-                attendance.leave(&*self.store).await.map(|()| 1)
-            };
-            match outcome {
-                Ok(members) => self.members.store(members.max(1), Ordering::Relaxed),
-                Err(error) => {
-                    tracing::debug!(%error, "the roll of sidecars could not be read or written");
-                }
-            }
-            tokio::select! {
-                () = tokio::time::sleep(attendance.pause(Instant::now())) => {}
-                () = stop.as_mut() => break,
-            }
-        }
-        let left = tokio::time::timeout(Duration::from_secs(2), attendance.leave(&*self.store));
-        if !matches!(left.await, Ok(Ok(()))) {
-            tracing::debug!("this sidecar stays on the roll until the others miss it");
-        }
+        let tell = |members| self.members.store(members, Ordering::Relaxed);
+        member::attend(&*self.store, wanted, tell, stop).await;
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {

@@ -4,11 +4,11 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::runtime::Handle;
 
-use super::change::Why;
+use super::why::Why;
 use super::*;
 use crate::store::memory::MemoryStore;
 use crate::store::{Expect, Fields, Folder, Record, RecordKey};
-use crate::telemetry::event::Observer;
+use crate::telemetry::event::{Event, Observer};
 
 /// A store that can be away.
 #[derive(Debug, Default)]
@@ -98,8 +98,6 @@ impl Observer for Said {
             format!("{tenant} {} ({reason}) by {by}", state.as_str())
         } else if let Event::BreakGlass { what, by, .. } = event {
             format!("break-glass {what:?} by {by}")
-        } else if let Event::Store { up, .. } = event {
-            format!("store up: {up}")
         } else {
             format!("{event:?}")
         };
@@ -167,7 +165,6 @@ fn resume() -> Change {
 #[tokio::test(start_paused = true)]
 async fn a_kill_takes_the_tokens_at_once_and_is_said_once() {
     let world = world().await;
-    assert_eq!(world.said(), ["store up: true"]);
     assert!(world.fleet.change(kill()).await.unwrap());
     assert_eq!(world.fleet.state(&acme()), TenantState::Killed);
     assert_eq!(world.taken(), ["forgot acme", "emptied acme"]);
@@ -237,15 +234,7 @@ async fn a_kill_that_cannot_be_written_holds_here_and_is_written_when_the_store_
     let other = sidecar(&world.store).await;
     assert_eq!(other.fleet.state(&acme()), TenantState::Killed);
     assert_eq!(world.taken(), ["emptied acme"]);
-    assert_eq!(
-        world.said(),
-        [
-            "store up: true",
-            "acme killed (leaked) by ada",
-            "store up: false",
-            "store up: true"
-        ]
-    );
+    assert_eq!(world.said(), ["acme killed (leaked) by ada"]);
 }
 
 #[tokio::test(start_paused = true)]

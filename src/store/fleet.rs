@@ -1,12 +1,11 @@
-//! `fleet` and `members`: what all sidecars of a store have in common.
+//! `fleet`: what all sidecars of a store have in common.
 //!
-//! Job: typed views over two small records that operators read and write with Vault's own tools as well.
+//! Job: a typed view over one small record that operators read and write with Vault's own tools as well.
 //! Invariants: what this version does not understand is kept as it was found when the record is written again; a state that
 //! it does not know is a quarantine, since not knowing is refusing; the generation grows with every write.
 //! Failure mode: [`StoreError::Local`] when the record is not what it has to be; one unreadable break-glass is left out.
 //! Source: CONTRACT section 4, store layout.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
@@ -14,9 +13,6 @@ use serde_json::{Map, Value, json};
 use super::{Expect, Fields, GrantStore, Record, RecordKey, StoreError};
 use crate::secret::Opaque;
 use crate::tenant::{TenantId, TenantState};
-
-/// Most members that are kept: beyond it a sidecar does not announce itself, and the record stays below 1 MiB.
-const MOST_MEMBERS: usize = 5_000;
 
 /// Why a tenant is not active.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -190,11 +186,12 @@ fn unreadable(field: &str, wanted: &str) -> StoreError {
 }
 
 /// A field's JSON; what is none is text.
-fn parsed(value: &Opaque) -> Value {
+pub(super) fn parsed(value: &Opaque) -> Value {
     serde_json::from_str(value.expose()).unwrap_or_else(|_text| value.expose().into())
 }
 
-fn word(value: &Value, key: &str) -> String {
+/// A text in an object; nothing where there is none.
+pub(super) fn word(value: &Value, key: &str) -> String {
     let text = value.get(key).and_then(Value::as_str);
     text.unwrap_or_default().to_owned()
 }
@@ -229,83 +226,6 @@ fn break_glass(value: &Value) -> Option<BreakGlass> {
             .and_then(Value::as_str)
             .map(str::to_owned),
     })
-}
-
-/// The `members` record: every sidecar's count of its own announcements. Clocks are never compared: who reads it watches
-/// whose count still grows.
-#[derive(Clone, Debug, Default)]
-pub struct Roll {
-    members: BTreeMap<String, Member>,
-    others: Fields,
-}
-
-/// A sidecar that announces itself.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Member {
-    /// How often it did.
-    pub beats: u64,
-    /// Since when (RFC 3339), for people.
-    pub since: String,
-}
-
-impl Roll {
-    /// Reads the record, and says what a write of it has to expect. What cannot be read of it is nobody.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn load(store: &dyn GrantStore) -> Result<(Self, Expect), StoreError> {
-        let Some(record) = store.read(&RecordKey::Members).await? else {
-            return Ok((Self::default(), Expect::Absent));
-        };
-        let mut others = record.fields;
-        let members = others.remove("members").map(|value| parsed(&value));
-        let members = members.iter().filter_map(Value::as_object).flatten();
-        let members = members.filter_map(|(id, value)| {
-            let beats = value.get("beats")?.as_u64()?;
-            let since = word(value, "since");
-            Some((id.clone(), Member { beats, since }))
-        });
-        let roll = Self {
-            members: members.collect(),
-            others,
-        };
-        Ok((roll, Expect::Version(record.version)))
-    }
-
-    /// Who is on it.
-    pub fn members(&self) -> impl Iterator<Item = (&str, &Member)> {
-        self.members
-            .iter()
-            .map(|(id, member)| (id.as_str(), member))
-    }
-
-    /// Puts a member on it; says whether there was room.
-    pub fn put(&mut self, id: &str, member: Member) -> bool {
-        let room = self.members.len() < MOST_MEMBERS || self.members.contains_key(id);
-        if room {
-            self.members.insert(id.to_owned(), member);
-        }
-        room
-    }
-
-    /// Takes a member off it; says whether it was there.
-    pub fn remove(&mut self, id: &str) -> bool {
-        self.members.remove(id).is_some()
-    }
-
-    /// The fields to write.
-    #[must_use]
-    pub fn into_fields(self) -> Fields {
-        let members: Map<String, Value> = self
-            .members
-            .into_iter()
-            .map(|(id, member)| (id, json!({"beats": member.beats, "since": member.since})))
-            .collect();
-        let mut fields = self.others;
-        let members = Opaque::new(Value::Object(members).to_string());
-        fields.insert("members".to_owned(), members);
-        fields
-    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod fleet;
 pub mod memory;
 pub mod profile;
 pub mod record;
+pub mod roll;
 pub mod vault;
 pub mod watched;
 
@@ -42,7 +43,7 @@ pub enum RecordKey {
     Token(TenantId, GrantKind),
     /// `fleet`: states and break-glass, see [`fleet::FleetRecord`].
     Fleet,
-    /// `members`: the sidecars that announce themselves, see [`fleet::Roll`].
+    /// `members`: the sidecars that announce themselves, see [`roll::Roll`].
     Members,
     /// `phantom`: {key}.
     Phantom,

@@ -291,6 +291,25 @@ async fn the_list_names_the_kind_of_a_store_error() {
 }
 
 #[tokio::test]
+async fn a_broken_profile_in_the_store_is_told_and_the_others_are_listed() {
+    let store = MemoryStore::default();
+    let mut config = config();
+    config.tenants = Tenants::FromStore;
+    let zeta = TenantId::parse("zeta").unwrap();
+    let good = [("app", "erp"), ("region", "eu")];
+    put_record(&store, RecordKey::Profile(zeta), &good).await;
+    let broken = [("app", "erp"), ("region", "mars")];
+    put_record(&store, RecordKey::Profile(acme()), &broken).await;
+    let lines = lines(&config, &store).await.unwrap();
+    let errors: Vec<_> = lines.iter().map(|line| line.error).collect();
+    assert_eq!(errors, [Some("profile_broken"), None]);
+    assert!(!missing(&lines).contains("app ?"), "{}", missing(&lines));
+    let shown = show::gathered(&config, &store, &acme()).await.unwrap();
+    let error = shown["profile_error"].as_str().unwrap();
+    assert!(error.starts_with("region: `mars`"), "{error}");
+}
+
+#[tokio::test]
 async fn an_app_without_credentials_is_said_once_however_many_tenants_it_serves() {
     let lines = lines(&config(), &MemoryStore::default()).await.unwrap();
     let missing = missing(&lines);

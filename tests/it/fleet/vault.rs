@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use spapi_sidecar::fleet::Fleet;
-use spapi_sidecar::fleet::change::{Change, Why};
+use spapi_sidecar::fleet::change::Change;
+use spapi_sidecar::fleet::why::Why;
 use spapi_sidecar::roster::{Missing, Profiles, Roster};
 use spapi_sidecar::store::GrantStore;
 use spapi_sidecar::store::vault::VaultStore;

@@ -25,6 +25,7 @@ use super::hello::Rewound;
 use super::listen::Permit;
 use super::login::{self, Login};
 use super::pulse::{Pulse, Pulsed};
+use super::socket::Socket;
 use super::tunnel::{self, Tunnel};
 use super::unreadable::Spoken;
 use super::{Connection, Worker, World, intercept, request, respond};
@@ -55,7 +56,7 @@ pub async fn serve(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
     let limits = worker.shared.world.load().config.listen.limits;
     let pulse = Pulse::new(limits.idle_timeout, limits.header_timeout);
     let client = client(&stream);
-    let (heard, hearing) = Heard::new(Pulsed::new(stream, Arc::clone(&pulse)));
+    let (heard, hearing) = Heard::new(Socket::pulsed(stream, Arc::clone(&pulse)));
     let io = Spoken::new(heard, Arc::clone(&worker.shared), "".into());
     let tasks = worker.shared.tasks.clone();
     let service = service_fn(move |request: Request<Incoming>| {
@@ -237,7 +238,7 @@ fn open(opening: Opening, request: Request<Incoming>) {
         let Ok(upgraded) = hyper::upgrade::on(request).await else {
             return;
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<Spoken<Heard<Pulsed<TcpStream>>>>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<Spoken<Heard<Pulsed<Socket>>>>>() else {
             return;
         };
         // what follows the head was held back from hyper

@@ -17,7 +17,8 @@ use tokio::sync::Semaphore;
 
 use super::hello::{self, Rewound};
 use super::login::Login;
-use super::pulse::{Pulse, Pulsed};
+use super::pulse::Pulse;
+use super::socket::Socket;
 use super::tunnel::{self, Tunnel};
 use super::{Connection, Worker, connect, intercept, respond};
 use crate::config::EgressMode;
@@ -174,7 +175,7 @@ async fn transparent(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
     let limits = world.config.listen.limits;
     let pulse = Pulse::new(limits.idle_timeout, limits.header_timeout);
     let client = connect::client(&stream);
-    let mut io = Pulsed::new(stream, Arc::clone(&pulse));
+    let mut io = Socket::pulsed(stream, Arc::clone(&pulse));
     let hello = match hello::read(&mut io).await {
         Ok(hello) => hello,
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {

@@ -56,6 +56,7 @@ pub mod replay;
 pub mod request;
 pub mod respond;
 pub mod send;
+pub mod socket;
 mod standing;
 pub mod tunnel;
 mod turn;

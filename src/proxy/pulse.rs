@@ -11,13 +11,15 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use super::socket::Presence;
 
 /// The state of a connection's clock, shared by its IO and its requests.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub struct Pulse {
     held: AtomicU32,
     /// Answers of which a part waits for the client.
     owed: AtomicU32,
+    /// Where the connection can be asked for its client.
+    presence: OnceLock<Presence>,
 }
 
 impl Pulse {
@@ -56,7 +60,21 @@ impl Pulse {
             serving: AtomicU32::new(0),
             held: AtomicU32::new(0),
             owed: AtomicU32::new(0),
+            presence: OnceLock::new(),
         })
+    }
+
+    /// Says where the connection can be asked for its client. The first word counts.
+    pub fn watch(&self, presence: Presence) {
+        let _first_counts = self.presence.set(presence);
+    }
+
+    /// Completes when the client has closed the connection, its own half at least.
+    pub async fn client_has_gone(&self) {
+        match self.presence.get() {
+            Some(presence) => presence.ends().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// A request has begun: its head is complete.

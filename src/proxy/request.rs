@@ -483,11 +483,9 @@ async fn attempts(
             send::Next::Return(received) => return Ok(*received),
             send::Next::Again => {}
             send::Next::After(pause) => {
-                let _held = connection.pulse.hold();
-                record.paced += pause;
-                tokio::time::sleep(pause)
+                turn::pause(connection, authorized, pause, record)
                     .instrument(Step::Pace.span())
-                    .await;
+                    .await?;
             }
         }
     }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 
-use crate::support::peer::trouble;
+use crate::support::peer::{Http1, trouble};
 use crate::support::sidecar::{NA, Setup, TestSidecar, eventually, refusal};
 
 /// listInboundPlans: two a second and a burst of six, by the catalog.
@@ -94,7 +95,7 @@ async fn what_cannot_be_paced_within_max_wait_is_refused_here_and_amazon_sees_no
         assert!(wait.parse::<u64>().unwrap() >= 1, "{wait}");
         let (status, code, details) = refusal(answer).await;
         assert_eq!((status, &*code), (429, "throttled"));
-        assert!(details.contains("Nothing was sent"), "{details}");
+        assert!(details.contains("Nothing was carried out"), "{details}");
         refused += 1;
     }
     assert!(refused > 20, "{refused}");
@@ -158,4 +159,47 @@ async fn a_client_that_hangs_up_while_it_waits_leaves_its_place_to_the_next() {
     }
     assert_eq!(sidecar.received().len(), 5);
     assert_eq!(status(&client).await, 200);
+}
+
+/// A lane whose burst is used up, and whose next place is far away.
+async fn used_up() -> TestSidecar {
+    let sidecar = TestSidecar::with(with("{ max_wait: 100s }")).await;
+    trouble(&sidecar, json!({"throttle": 0.01}));
+    let client = sidecar.client();
+    for _ in 0..5 {
+        assert_eq!(status(&client).await, 200);
+    }
+    sidecar
+}
+
+async fn in_line(sidecar: &TestSidecar) -> Http1 {
+    let mut client = Http1::open(sidecar, NA).await;
+    let request = format!("GET {PLANS} HTTP/1.1\r\nhost: {NA}\r\n\r\n");
+    client.write(request).await;
+    let waiting = || sidecar.app.shared().pace.waiting();
+    eventually("it waits in line", || waiting() == 1).await;
+    client
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_http1_too_a_client_that_closes_leaves_the_line_and_nothing_is_sent_for_it() {
+    let sidecar = used_up().await;
+    drop(in_line(&sidecar).await);
+    let waiting = || sidecar.app.shared().pace.waiting();
+    eventually("it has left", || waiting() == 0).await;
+    eventually("it is recorded", || sidecar.records().len() == 6).await;
+    assert_eq!(sidecar.records()[5]["reason"], "throttled");
+    assert_eq!(sidecar.received().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_has_closed_its_half_alone_is_told_instead_of_made_to_wait() {
+    let sidecar = used_up().await;
+    let mut client = in_line(&sidecar).await;
+    client.io.shutdown().await.unwrap();
+    let answer = client.answer().await;
+    assert_eq!(
+        (answer.head.status, answer.code()),
+        (429, Some("throttled"))
+    );
 }

@@ -23,6 +23,16 @@ pub(super) fn known(
             "add `rdt: {}` to the route",
         );
     }
+    if operation.rdt_when == Some(RdtWhen::RestrictedReportTypes) && route.rdt.is_none() {
+        warn(
+            found,
+            path,
+            format!(
+                "{name} is refused by Amazon for restricted report types without a restricted data token"
+            ),
+            "add `rdt: { per: path, required: false }` to the route, unless no such report is fetched",
+        );
+    }
     match (&operation.grantless_scope, &route.grantless) {
         (Some(scope), None) => warn(
             found,
@@ -139,6 +149,10 @@ mod tests {
             rdt_when: Some(RdtWhen::PiiOnly),
             ..operation("getOrders", "GET", "/a")
         };
+        let reports = Operation {
+            rdt_when: Some(RdtWhen::RestrictedReportTypes),
+            ..operation("getDocument", "GET", "/a")
+        };
         let grantless = Operation {
             grantless_scope: Some("s".to_owned()),
             ..operation("create", "GET", "/a")
@@ -158,6 +172,14 @@ mod tests {
                 vec!["getAddress is refused by Amazon without a restricted data token"],
             ),
             (", rdt: {}", &always, vec![]),
+            (
+                "",
+                &reports,
+                vec![
+                    "getDocument is refused by Amazon for restricted report types without a restricted data token",
+                ],
+            ),
+            (", rdt: { required: false }", &reports, vec![]),
             (
                 "",
                 &grantless,

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::*;
+use crate::alert::due::Due;
 use crate::alert::quarantine::Order;
 use crate::config::{Config, Tenants};
 use crate::telemetry::Sink;

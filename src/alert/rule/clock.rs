@@ -30,7 +30,7 @@ const LEAST_TENANTS: usize = 2;
 
 impl Rules {
     /// What time alone turns.
-    pub(super) fn tick(&mut self, board: &mut Board, now: Moment) {
+    pub(in crate::alert) fn tick(&mut self, board: &mut Board, now: Moment) {
         board.expire(now);
         let least = u64::from(self.settings.alerts.auth_errors.0);
         for (tenant, facts) in &mut self.tenants {
@@ -115,7 +115,7 @@ impl Rules {
     }
 
     /// Everything that comes due, as of now.
-    pub(super) fn dues(&mut self, dues: &[Due], board: &mut Board, now: Moment) {
+    pub(in crate::alert) fn dues(&mut self, dues: &[Due], board: &mut Board, now: Moment) {
         let reminders = &self.settings.alerts.reminders;
         for kind in [
             AlertKind::ChargeMethodDue,

@@ -35,6 +35,7 @@ pub struct Plan {
 struct Share {
     rate: f64,
     capacity: f64,
+    reserve: f64,
 }
 
 impl Plan {
@@ -74,6 +75,7 @@ impl Plan {
         Share {
             rate: self.rate / spread / members,
             capacity: ((self.burst - self.kept_back()) / members).max(1.0),
+            reserve: self.kept_back() / members,
         }
     }
 }
@@ -83,6 +85,10 @@ impl Plan {
 pub struct Bucket {
     plan: Plan,
     tokens: f64,
+    /// What is kept back of Amazon's tokens: for requests that bunch together, and for whoever would go without. Filled last.
+    reserve: f64,
+    /// What was in it when Amazon first said that its own is empty.
+    doubted: Option<f64>,
     filled: Instant,
 }
 
@@ -90,9 +96,12 @@ impl Bucket {
     /// A full one.
     #[must_use]
     pub fn new(plan: Plan, members: usize, now: Instant) -> Self {
+        let share = plan.share(members);
         Self {
             plan,
-            tokens: plan.share(members).capacity,
+            tokens: share.capacity,
+            reserve: share.reserve,
+            doubted: None,
             filled: now,
         }
     }
@@ -108,6 +117,16 @@ impl Bucket {
             return Ok(());
         }
         Err(until(1.0 - self.tokens, share.rate))
+    }
+
+    /// Takes one of those kept back: for whoever would be sent away, and whom Amazon may well serve.
+    pub fn take_reserve(&mut self, members: usize, now: Instant) -> bool {
+        self.fill(members, now);
+        let some = self.reserve >= 1.0 - GRAIN;
+        if some {
+            self.reserve -= 1.0;
+        }
+        some
     }
 
     /// How long until whoever stands behind `ahead` others may go.
@@ -131,7 +150,17 @@ impl Bucket {
     pub fn drain(&mut self, pause: Duration, members: usize, now: Instant) {
         let share = self.fill(members, now);
         let held = 1.0 - pause.as_secs_f64() * share.rate;
+        self.doubted.get_or_insert(self.tokens);
         self.tokens = self.tokens.min(held).min(0.0);
+        self.reserve = 0.0;
+    }
+
+    /// A request that was refused for the quota was repeated and taken: half of what the refusal cast doubt on is believed again.
+    pub fn relent(&mut self, members: usize, now: Instant) {
+        self.fill(members, now);
+        if let Some(doubted) = self.doubted.take() {
+            self.tokens = self.tokens.max(doubted / 2.0);
+        }
     }
 
     /// Amazon says what its rate is. Whether that changes anything.
@@ -151,13 +180,18 @@ impl Bucket {
     #[must_use]
     pub fn is_full(&mut self, members: usize, now: Instant) -> bool {
         let share = self.fill(members, now);
-        self.tokens >= share.capacity - GRAIN
+        self.tokens >= share.capacity - GRAIN && self.reserve >= share.reserve - GRAIN
     }
 
     fn fill(&mut self, members: usize, now: Instant) -> Share {
         let share = self.plan.share(members);
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.tokens = (self.tokens + passed * share.rate).min(share.capacity);
+        let filled = self.tokens + passed * share.rate;
+        self.tokens = filled.min(share.capacity);
+        self.reserve = (self.reserve + filled - self.tokens).min(share.reserve);
+        if self.tokens >= share.capacity {
+            self.doubted = None;
+        }
         self.filled = self.filled.max(now);
         share
     }
@@ -237,6 +271,33 @@ mod tests {
             let wait = bucket.wait(0, 1, now).as_millis();
             assert!(wait.abs_diff(want) <= 1, "{rate} {pause}: {wait}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_back_is_for_whoever_would_go_without_and_is_filled_last() {
+        let now = Instant::now();
+        let mut bucket = bucket(0.5, 20.0, now);
+        assert_eq!(taken_at_once(&mut bucket, now), 19);
+        assert!(bucket.take_reserve(1, now), "Amazon's bucket holds 20");
+        assert!(!bucket.take_reserve(1, now));
+        assert!(!bucket.take_reserve(1, now + SECOND * 2));
+        let full = now + SECOND * 38;
+        assert!(!bucket.take_reserve(1, full));
+        assert!(bucket.take_reserve(1, full + SECOND * 2));
+    }
+
+    #[test]
+    fn half_of_what_a_429_cast_doubt_on_is_believed_again_once_its_repeat_was_taken() {
+        let now = Instant::now();
+        let mut bucket = bucket(0.0167, 21.0, now);
+        bucket.drain(Duration::ZERO, 1, now);
+        bucket.drain(Duration::ZERO, 1, now);
+        assert!(bucket.take(1, now).is_err());
+        assert!(!bucket.take_reserve(1, now));
+        bucket.relent(1, now);
+        assert_eq!(taken_at_once(&mut bucket, now), 10);
+        bucket.relent(1, now);
+        assert!(bucket.take(1, now).is_err(), "once for each 429");
     }
 
     #[test]

@@ -123,6 +123,15 @@ impl Lane {
         }
     }
 
+    /// A request that Amazon had answered 429 was repeated and taken.
+    pub fn relents(&self) {
+        let (now, members) = (Instant::now(), (self.members)());
+        if let Some(bucket) = &mut self.state().bucket {
+            bucket.relent(members, now);
+        }
+        self.changed.notify_waiters();
+    }
+
     /// Whether there was a 429 within the last minute.
     #[must_use]
     pub fn was_throttled_lately(&self) -> bool {
@@ -166,7 +175,11 @@ impl Lane {
         }
         let retry_in = bucket.wait(waiting, members, now);
         if confirmed && retry_in > at_most {
-            return Err(Crowded { retry_in });
+            return if waiting == 0 && bucket.take_reserve(members, now) {
+                Ok(None)
+            } else {
+                Err(Crowded { retry_in })
+            };
         }
         state.waiting += 1;
         Ok(Some(Standing(self)))
@@ -184,10 +197,15 @@ impl Lane {
                 let Some(bucket) = &mut state.bucket else {
                     return Ok(());
                 };
-                match bucket.take((self.members)(), now) {
+                let members = (self.members)();
+                match bucket.take(members, now) {
                     Ok(()) => return Ok(()),
                     Err(wait) if confirmed && now + wait > deadline => {
-                        return Err(Crowded { retry_in: wait });
+                        return if bucket.take_reserve(members, now) {
+                            Ok(())
+                        } else {
+                            Err(Crowded { retry_in: wait })
+                        };
                     }
                     Err(wait) => wait,
                 }

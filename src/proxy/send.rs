@@ -236,6 +236,9 @@ impl Retry {
         );
         if let (Some(lane), Meaning::Taken | Meaning::Neutral) = (&self.lane, meaning) {
             lane.answered(number(parts, RATE_FIELD));
+            if self.throttled > 0 {
+                lane.relents();
+            }
         }
         meaning
     }

@@ -46,6 +46,8 @@ pub(super) struct World {
     pub(super) reads: AtomicU64,
     pub(super) writes: AtomicU64,
     pub(super) conflicts: AtomicU64,
+    /// Leases that were written over somebody else's, or over one's own that had not ended.
+    pub(super) takeovers: AtomicU64,
     reading: Mutex<HashMap<String, usize>>,
     pub(super) most_reading: AtomicUsize,
 }
@@ -183,6 +185,7 @@ impl World {
             reads: AtomicU64::default(),
             writes: AtomicU64::default(),
             conflicts: AtomicU64::default(),
+            takeovers: AtomicU64::default(),
             reading: Mutex::default(),
             most_reading: AtomicUsize::default(),
         })
@@ -198,6 +201,29 @@ impl World {
         let key = RecordKey::Token(id(tenant), GrantKind::Refresh);
         let record = self.store.read(&key).await.unwrap();
         record.as_ref().map(TokenRecord::read).unwrap_or_default()
+    }
+
+    /// A write that arrives.
+    async fn write(
+        &self,
+        key: &RecordKey,
+        fields: Fields,
+        expect: Expect,
+    ) -> Result<u64, StoreError> {
+        let before = self.store.read(key).await?;
+        let held = before.is_some_and(|record| record.fields.contains_key("nonce"));
+        let acquires = fields.contains_key("nonce");
+        let outcome = self.store.write(key, fields, expect).await;
+        if held && acquires && outcome.is_ok() {
+            self.takeovers.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    /// The newest refresh token that the endpoint gave a tenant; all tenants count their exchanges together.
+    pub(super) fn newest_refresh_token(&self, tenant: usize) -> String {
+        let issued = self.lwa.seen.lock().unwrap().ends.len();
+        format!("Atzr|{}|{}", id(tenant), issued - 1)
     }
 
     /// What a person does with a record.
@@ -305,26 +331,26 @@ impl GrantStore for Line {
             let fault = matches!(key, RecordKey::Token(..))
                 .then(|| self.faults.lock().unwrap().pop_front())
                 .flatten();
-            let store = Arc::clone(&self.world.store);
+            let world = &self.world;
             match fault {
                 None => {
-                    let outcome = store.write(key, fields, expect).await;
+                    let outcome = world.write(key, fields, expect).await;
                     if outcome.is_err() {
-                        self.world.conflicts.fetch_add(1, Ordering::Relaxed);
+                        world.conflicts.fetch_add(1, Ordering::Relaxed);
                     }
                     outcome
                 }
                 Some(WriteFault::Lost) => unheard(),
                 Some(WriteFault::Unheard) => {
-                    let _unheard = store.write(key, fields, expect).await;
+                    let _unheard = world.write(key, fields, expect).await;
                     unheard()
                 }
                 Some(WriteFault::Late(after)) => {
-                    let key = key.clone();
+                    let (key, world) = (key.clone(), Arc::clone(world));
                     let tasks = Tasks::new(Handle::current());
                     let _late = tasks.control("late", async move {
                         tokio::time::sleep(after).await;
-                        let _unheard = store.write(&key, fields, expect).await;
+                        let _unheard = world.write(&key, fields, expect).await;
                     });
                     unheard()
                 }

@@ -29,7 +29,7 @@ const SEEN_FOR: Duration = Duration::from_hours(1);
 /// How long Amazon's word on a lapsed client secret is believed after the last time.
 const SECRET_QUIET: Duration = Duration::from_mins(15);
 
-/// The windows of [`BURNS`], in minutes.
+/// The windows of `BURNS`, in minutes.
 const BURN_WINDOWS: [u64; 4] = [5, 30, 60, 360];
 
 /// How far back an incident at Amazon is looked for.

@@ -82,6 +82,7 @@ fn every_key_has_a_row_and_every_row_names_a_test_that_exists() {
         functions(&root.join(folder), &mut tests);
     }
     for (key, shown_by) in &rows {
+        assert!(!shown_by.is_empty(), "{key}: nothing shows it");
         for test in shown_by {
             assert!(tests.contains(test), "{key}: no test is called {test}");
         }

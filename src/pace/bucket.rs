@@ -1,10 +1,11 @@
 //! A token bucket: pure arithmetic on instants.
 //!
 //! Job: say whether a request may go now, or how long until it may.
-//! Invariants: time is an argument; between two moments never more goes out than fits into the bucket plus what the rate adds;
-//! what goes out by it arrives at a bucket of Amazon's plan without overflowing it, as long as no request travels longer than
-//! [`Plan::tolerated`] than another. A place that is given back is there for the next.
-//! Failure mode: a plan that makes no sense is refused by [`Plan::parse`].
+//! Invariants: time is an argument; between two moments never more goes out than Amazon's bucket holds plus what the rate adds;
+//! what goes out by [`Bucket::take`] arrives at a bucket of Amazon's plan without overflowing it, as long as no request travels
+//! longer than [`Plan::tolerated`] than another. A place that is given back is there for the next.
+//! Failure mode: a plan that makes no sense is refused by [`Plan::parse`]. A 429 that the plan does not explain is believed at
+//! first; a repeat that is taken too soon for it to be true gives half back, so that a wrong guess costs less each time.
 //! Source: SP-API's "usage plans and rate limits": a bucket of `burst` tokens, filled at `rate` a second.
 
 use std::time::Duration;
@@ -62,7 +63,7 @@ impl Plan {
         Duration::from_secs_f64(self.kept_back().max(self.rate * SPREAD) / self.rate)
     }
 
-    /// Tokens that are not used, so that requests that bunch together on their way do not overflow Amazon's bucket.
+    /// Tokens that [`Bucket::take`] leaves, so that requests that bunch together on their way do not overflow Amazon's bucket.
     fn kept_back(self) -> f64 {
         (self.rate * SPREAD).max((self.burst - 1.0).min(1.0))
     }
@@ -85,11 +86,19 @@ impl Plan {
 pub struct Bucket {
     plan: Plan,
     tokens: f64,
-    /// What is kept back of Amazon's tokens: for requests that bunch together, and for whoever would go without. Filled last.
+    /// What is left of the tokens kept back. Filled last.
     reserve: f64,
-    /// What was in it when Amazon first said that its own is empty.
-    doubted: Option<f64>,
+    doubted: Option<Doubt>,
     filled: Instant,
+}
+
+/// Amazon says that its bucket is empty, where ours is not.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    /// What ours held when Amazon first said so.
+    tokens: f64,
+    /// When it last said so.
+    at: Instant,
 }
 
 impl Bucket {
@@ -119,7 +128,8 @@ impl Bucket {
         Err(until(1.0 - self.tokens, share.rate))
     }
 
-    /// Takes one of those kept back: for whoever would be sent away, and whom Amazon may well serve.
+    /// Takes one of those kept back: for whoever would be sent away, and whom Amazon may well serve. The part of one of several
+    /// sidecars is mostly less than one, and gives nothing.
     pub fn take_reserve(&mut self, members: usize, now: Instant) -> bool {
         self.fill(members, now);
         let some = self.reserve >= 1.0 - GRAIN;
@@ -150,16 +160,20 @@ impl Bucket {
     pub fn drain(&mut self, pause: Duration, members: usize, now: Instant) {
         let share = self.fill(members, now);
         let held = 1.0 - pause.as_secs_f64() * share.rate;
-        self.doubted.get_or_insert(self.tokens);
+        let tokens = self.doubted.map_or(self.tokens, |before| before.tokens);
+        self.doubted = Some(Doubt { tokens, at: now });
         self.tokens = self.tokens.min(held).min(0.0);
         self.reserve = 0.0;
     }
 
-    /// A request that was refused for the quota was repeated and taken: half of what the refusal cast doubt on is believed again.
+    /// A request that was refused for the quota was repeated and taken. Where Amazon's bucket, had it been empty, could not have
+    /// gained a token since, half of what the refusal cast doubt on is believed again.
     pub fn relent(&mut self, members: usize, now: Instant) {
         self.fill(members, now);
-        if let Some(doubted) = self.doubted.take() {
-            self.tokens = self.tokens.max(doubted / 2.0);
+        if let Some(doubt) = self.doubted.take()
+            && now.saturating_duration_since(doubt.at) < until(1.0, self.plan.rate)
+        {
+            self.tokens = self.tokens.max(doubt.tokens / 2.0);
         }
     }
 
@@ -298,6 +312,19 @@ mod tests {
         assert_eq!(taken_at_once(&mut bucket, now), 10);
         bucket.relent(1, now);
         assert!(bucket.take(1, now).is_err(), "once for each 429");
+    }
+
+    #[test]
+    fn a_repeat_that_waited_for_a_token_of_amazons_gives_nothing_back() {
+        let now = Instant::now();
+        let mut bucket = bucket(0.5, 21.0, now);
+        bucket.drain(Duration::ZERO, 1, now);
+        bucket.drain(Duration::ZERO, 1, now + SECOND);
+        let later = now + SECOND * 3;
+        bucket.relent(1, later);
+        assert_eq!(taken_at_once(&mut bucket, later), 1, "what the rate added");
+        bucket.relent(1, later);
+        assert!(bucket.take(1, later).is_err());
     }
 
     #[test]

@@ -175,8 +175,8 @@ impl Lane {
         }
         let retry_in = bucket.wait(waiting, members, now);
         if confirmed && retry_in > at_most {
-            return if waiting == 0 && bucket.take_reserve(members, now) {
-                Ok(None)
+            return if waiting == 0 {
+                last_resort(bucket, members, now, retry_in).map(|()| None)
             } else {
                 Err(Crowded { retry_in })
             };
@@ -201,11 +201,7 @@ impl Lane {
                 match bucket.take(members, now) {
                     Ok(()) => return Ok(()),
                     Err(wait) if confirmed && now + wait > deadline => {
-                        return if bucket.take_reserve(members, now) {
-                            Ok(())
-                        } else {
-                            Err(Crowded { retry_in: wait })
-                        };
+                        return last_resort(bucket, members, now, wait);
                     }
                     Err(wait) => wait,
                 }
@@ -237,6 +233,20 @@ impl Lane {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place out of what is kept back, for whoever would otherwise be sent away.
+fn last_resort(
+    bucket: &mut Bucket,
+    members: usize,
+    now: Instant,
+    retry_in: Duration,
+) -> Result<(), Crowded> {
+    if bucket.take_reserve(members, now) {
+        Ok(())
+    } else {
+        Err(Crowded { retry_in })
     }
 }
 

@@ -1,10 +1,11 @@
-//! A fleet in one process: a store with latencies and faults, a token endpoint that counts, and a clock that tests move.
+//! A fleet in one process: a store with latencies and faults, and a clock that tests move.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::runtime::Handle;
 
+use super::endpoint::Endpoint;
 use super::*;
 use crate::config::{Account, Environment, InjectHeader, Region, Tenant};
 use crate::secret::Opaque;
@@ -19,9 +20,6 @@ use crate::token::{TokenFailure, TokenSource};
 /// What a read of the store takes, and what a write: DEPENDENCIES, measured on a raft leader.
 const READ: Duration = Duration::from_millis(2);
 const WRITE: Duration = Duration::from_millis(19);
-
-/// What an exchange takes.
-const EXCHANGE: Duration = Duration::from_millis(200);
 
 /// What becomes of one write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,86 +70,6 @@ impl Observer for Heard {
     }
 }
 
-/// A token endpoint.
-#[derive(Debug)]
-pub(super) struct Endpoint {
-    pub(super) expires_in: AtomicU64,
-    /// Whether every exchange replaces the refresh token.
-    pub(super) rotates: AtomicBool,
-    pub(super) down: AtomicBool,
-    /// Exchanges that are never answered from now on.
-    pub(super) swallows: AtomicUsize,
-    /// How long an answer takes.
-    pub(super) takes: Mutex<Duration>,
-    pub(super) seen: Mutex<Seen>,
-}
-
-/// What an endpoint saw.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    /// When, since the world began, and for whom.
-    pub(super) exchanges: Vec<(Duration, String)>,
-    /// When each token that was issued ends.
-    pub(super) ends: HashMap<String, Instant>,
-    spent: HashSet<String>,
-    /// Refresh tokens that were used again after they had been replaced.
-    pub(super) reused: usize,
-    began: Option<Instant>,
-}
-
-impl Transport for Endpoint {
-    fn post<'a>(&'a self, post: Post<'a>) -> BoxFuture<'a, Result<Answer, String>> {
-        Box::pin(async move {
-            let form: BTreeMap<String, String> = url::form_urlencoded::parse(&post.body)
-                .into_owned()
-                .collect();
-            let refresh = form["refresh_token"].clone();
-            let tenant = refresh.split('|').nth(1).unwrap().to_owned();
-            {
-                let mut seen = self.seen.lock().unwrap();
-                let began = *seen.began.get_or_insert_with(Instant::now);
-                seen.exchanges.push((began.elapsed(), tenant.clone()));
-            }
-            if self.swallows.load(Ordering::Relaxed) > 0 {
-                self.swallows.fetch_sub(1, Ordering::Relaxed);
-                std::future::pending::<()>().await;
-            }
-            let takes = *self.takes.lock().unwrap();
-            tokio::time::sleep(takes).await;
-            if self.down.load(Ordering::Relaxed) {
-                return Err("down".to_owned());
-            }
-            let mut seen = self.seen.lock().unwrap();
-            if seen.spent.contains(&refresh) {
-                seen.reused += 1;
-                return Ok(Answer {
-                    status: 400,
-                    body: br#"{"error":"invalid_grant"}"#[..].into(),
-                });
-            }
-            let number = seen.ends.len();
-            let next = if self.rotates.load(Ordering::Relaxed) {
-                seen.spent.insert(refresh);
-                format!("Atzr|{tenant}|{number}")
-            } else {
-                refresh
-            };
-            let expires_in = self.expires_in.load(Ordering::Relaxed);
-            let token = format!("Atza|{tenant}|{number}");
-            // the life begins when LWA answers, and clients count from when they asked
-            seen.ends.insert(
-                token.clone(),
-                Instant::now() + Duration::from_secs(expires_in),
-            );
-            let body = serde_json::json!({"access_token": token, "refresh_token": next, "token_type": "bearer", "expires_in": expires_in});
-            Ok(Answer {
-                status: 200,
-                body: body.to_string().into(),
-            })
-        })
-    }
-}
-
 impl World {
     /// A world with an app and these tenants' grants.
     pub(super) async fn with(tenants: usize) -> Arc<Self> {
@@ -169,17 +87,9 @@ impl World {
             let grant = fields(&[("refresh_token", format!("Atzr|{}", id(n)))]);
             store.write(&key, grant, Expect::Any).await.unwrap();
         }
-        let lwa = Endpoint {
-            expires_in: AtomicU64::new(3600),
-            rotates: AtomicBool::default(),
-            down: AtomicBool::default(),
-            swallows: AtomicUsize::default(),
-            takes: Mutex::new(EXCHANGE),
-            seen: Mutex::default(),
-        };
         Arc::new(Self {
             store,
-            lwa: Arc::new(lwa),
+            lwa: Arc::new(Endpoint::new()),
             events: Arc::default(),
             began: Instant::now(),
             reads: AtomicU64::default(),
@@ -218,12 +128,6 @@ impl World {
             self.takeovers.fetch_add(1, Ordering::Relaxed);
         }
         outcome
-    }
-
-    /// The newest refresh token that the endpoint gave a tenant; all tenants count their exchanges together.
-    pub(super) fn newest_refresh_token(&self, tenant: usize) -> String {
-        let issued = self.lwa.seen.lock().unwrap().ends.len();
-        format!("Atzr|{}|{}", id(tenant), issued - 1)
     }
 
     /// What a person does with a record.

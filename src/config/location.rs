@@ -1,8 +1,8 @@
 //! URLs and the kinds of store paths: where things are that the sidecar itself calls.
 //!
 //! Job: refuse what would send a secret in the clear, or put one into this file.
-//! Invariants: `https`, or `http` to loopback only; no login, query or fragment in a URL; no URL is ever quoted in a fault,
-//! since people put logins there.
+//! Invariants: `https`, or `http` to loopback only; no login, query or fragment in a URL; nothing that the parser of the
+//! URL standard would quietly mend; no URL is ever quoted in a fault, since people put logins there.
 //! Source: CONTRACT section 4; RFC 6454 leaves "loopback" to us: `127.0.0.0/8`, `::1` and `localhost`.
 
 use serde_json::json;
@@ -15,7 +15,7 @@ use crate::name::Authority;
 /// An address that secrets are sent to.
 pub(super) const SECURE_URL: Text<Url> = Text {
     wanted: "an https:// URL (http:// only to loopback)",
-    schema: || json!({ "type": "string", "format": "uri", "pattern": "^https?://" }),
+    schema: url_schema,
     parse: |text| {
         let url = plain_url(text)?;
         if url.scheme() == "https" || is_loopback(&url) {
@@ -32,17 +32,35 @@ pub(super) const SECURE_URL: Text<Url> = Text {
 /// An address that no secret is sent to.
 pub(super) const URL: Text<Url> = Text {
     wanted: "an http:// or https:// URL",
-    schema: || json!({ "type": "string", "format": "uri", "pattern": "^https?://" }),
+    schema: url_schema,
     parse: plain_url,
 };
 
+/// What [`plain_url`] takes, as far as a pattern can say it.
+fn url_schema() -> serde_json::Value {
+    let pattern = r"^https?://[^/\\?#\u0000-\u0020\u007f-\u00a0][^\\?#\u0000-\u0020\u007f-\u00a0]*$";
+    json!({ "type": "string", "format": "uri", "pattern": pattern })
+}
+
 fn plain_url(text: &str) -> Result<Url, Wrong> {
     let remedy = "write https://host:port/path";
+    if text.contains(|c| matches!(c, '\0'..=' ' | '\x7f'..='\u{a0}' | '\\')) {
+        return Err(Wrong::new(
+            "the URL holds a space, a backslash or a control character",
+            remedy,
+        ));
+    }
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return Err(Wrong::new(
+            "this does not begin with https:// or http:// and a host",
+            remedy,
+        ));
+    }
     let url =
         Url::parse(text).map_err(|_may_hold_a_login| Wrong::new("this is not a URL", remedy))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(Wrong::new("this is not an http:// or https:// URL", remedy));
-    }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Wrong::new(
             "the URL holds a login",

@@ -38,7 +38,8 @@ pub(super) const URL: Text<Url> = Text {
 
 /// What [`plain_url`] takes, as far as a pattern can say it.
 fn url_schema() -> serde_json::Value {
-    let pattern = r"^https?://[^/\\?#\u0000-\u0020\u007f-\u00a0][^\\?#\u0000-\u0020\u007f-\u00a0]*$";
+    let pattern =
+        r"^https?://[^/\\?#\u0000-\u0020\u007f-\u00a0][^\\?#\u0000-\u0020\u007f-\u00a0]*$";
     json!({ "type": "string", "format": "uri", "pattern": pattern })
 }
 

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use super::error::Fault;
 use super::nearest::nearest;
-use super::tree::{Content, Node, Place, item, join};
+use super::tree::{Content, Node, Place, Scalar, item, join};
 use super::{Allow, Region, marketplace};
 use crate::name::{Host, HostPattern};
 
@@ -190,39 +190,44 @@ fn repeated_ids(root: &Node, list: &str, faults: &mut Vec<Fault>) {
     }
 }
 
-fn ids<'a>(root: &'a Node, list: &str) -> Vec<&'a str> {
+/// The ids of a list.
+fn ids<'a>(root: &'a Node, list: &str) -> Vec<&'a Scalar> {
     items(root, list)
         .into_iter()
-        .filter_map(|(_, entry)| entry.child("id").and_then(Node::text))
+        .filter_map(|(_, entry)| entry.child("id").filter(|id| id.text().is_some()))
+        .filter_map(Node::scalar)
         .collect()
 }
 
-/// What to do about an id that names nothing.
-fn remedy(id: &str, known: &[&str], list: &str) -> String {
-    match nearest(id, known.iter().copied()) {
+/// Reports an id that names nothing of a list. What the environment gave is known and never named.
+fn names_one(root: &Node, node: &Node, list: &str, at: (&str, &str), faults: &mut Vec<Fault>) {
+    let (path, problem) = at;
+    let all = ids(root, list);
+    let Some(id) = node
+        .text()
+        .filter(|id| all.iter().all(|known| known.text != *id))
+    else {
+        return;
+    };
+    let written = all.iter().filter(|known| !known.from_environment);
+    let written: Vec<&str> = written.map(|known| known.text.as_str()).collect();
+    let remedy = match nearest(id, written.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => format!("add it under `{list}`"),
+        None if written.is_empty() => format!("add it under `{list}`"),
         None => format!(
             "write one of {}, or add it under `{list}`",
-            known.join(", ")
+            written.join(", ")
         ),
-    }
+    };
+    faults.push(node.place.fault(path, problem, remedy));
 }
 
 fn apps_of_tenants(root: &Node, faults: &mut Vec<Fault>) {
-    let known = ids(root, "apps");
     for (path, tenant) in items(root, "tenants") {
-        let Some(app) = tenant.child("app") else {
-            continue;
-        };
-        let Some(id) = app.text().filter(|id| !known.contains(id)) else {
-            continue;
-        };
-        faults.push(app.place.fault(
-            &join(&path, "app"),
-            "no app has this id",
-            remedy(id, &known, "apps"),
-        ));
+        if let Some(app) = tenant.child("app") {
+            let at = (&*join(&path, "app"), "no app has this id");
+            names_one(root, app, "apps", at, faults);
+        }
     }
 }
 
@@ -230,16 +235,9 @@ fn default_tenant(root: &Node, faults: &mut Vec<Fault>) {
     let from_store = root
         .child("tenants")
         .is_some_and(|tenants| !tenants.entries().is_empty());
-    let Some(node) = root.child("default_tenant").filter(|_| !from_store) else {
-        return;
-    };
-    let known = ids(root, "tenants");
-    if let Some(id) = node.text().filter(|id| !known.contains(id)) {
-        faults.push(node.place.fault(
-            "default_tenant",
-            "no tenant has this id",
-            remedy(id, &known, "tenants"),
-        ));
+    if let Some(node) = root.child("default_tenant").filter(|_| !from_store) {
+        let at = ("default_tenant", "no tenant has this id");
+        names_one(root, node, "tenants", at, faults);
     }
 }
 

@@ -96,7 +96,7 @@ fn the_schema_refuses_what_the_reader_refuses() {
 }
 
 /// Broken files that our schema cannot tell from good ones: what is wrong depends on several keys.
-const BEYOND_A_SCHEMA: [&str; 12] = [
+const BEYOND_A_SCHEMA: [&str; 13] = [
     "one path for the store and its key",
     "+ a proxy listener for everybody",
     "+ a transparent listener for everybody",
@@ -107,6 +107,7 @@ const BEYOND_A_SCHEMA: [&str; 12] = [
     "+ a CA in memory with a path",
     "+ one authority in two spellings",
     "+ a default tenant and no tenants",
+    "+ ids from the environment",
     "+ a transparent listener on the proxy's default",
     "+ listeners on every address and on one",
 ];

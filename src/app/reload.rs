@@ -205,10 +205,11 @@ fn swap(shared: &Arc<Shared>, config: Config) -> Result<Reloaded, ReloadError> {
     let generation = before.generation + 1;
     let world = Arc::new(World::new(config, generation, &shared.profiles));
     shared.world.store(Arc::clone(&world));
-    shared.generation.send_replace(generation);
     background::keep_newcomers_warm(shared, &before, &world);
     alerting::configure(shared, &world);
     forget_leavers(shared, &before, &world);
+    // who waits for it looks again at once, and has to find all of it
+    shared.generation.send_replace(generation);
     let reloaded = Reloaded {
         generation,
         routes: world.config.routes.len(),

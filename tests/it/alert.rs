@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use spapi_sidecar::config::Date;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -115,6 +116,17 @@ async fn ask(sidecar: &TestSidecar, target: &str) -> u16 {
     let status = answer.status().as_u16();
     answer.bytes().await.unwrap();
     status
+}
+
+/// Asks until the webhook has so many notices of an alert.
+async fn eventually_asked(sidecar: &TestSidecar, got: &Got, alert: &str, least: usize) {
+    for _ in 0..500 {
+        if of(got, alert).len() >= least {
+            return;
+        }
+        ask(sidecar, ORDERS).await;
+    }
+    panic!("never: {alert}");
 }
 
 /// The names of what fires, by the word of `GET status`.
@@ -330,6 +342,97 @@ async fn dates_of_the_configuration_are_reminded_of_with_the_owner_and_a_reload_
     eventually("it is over", || of(&got, "charge_method_due").len() >= 2).await;
     assert_eq!(of(&got, "charge_method_due"), ["erp firing", "erp cleared"]);
     assert_eq!(of(&got, "profile_review_due"), ["erp firing"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wave_of_refusals_is_over_when_its_window_has_passed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (address, got, _serving) = plain_webhook("200 OK").await;
+    let sidecar = TestSidecar::with(alerting(
+        &format!("http://{address}/"),
+        &secret_file(folder.path(), 0o600),
+        "auth_errors: { count: 2, window: 2s }",
+    ))
+    .await;
+    trouble(&sidecar, json!({"status": 401}));
+    eventually_asked(&sidecar, &got, "auth_errors", 1).await;
+    sidecar.sandbox.clear_faults();
+    eventually("it is over", || of(&got, "auth_errors").len() >= 2).await;
+    assert_eq!(of(&got, "auth_errors"), ["acme firing", "acme cleared"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_find_no_token_waiting_spend_the_budget_that_the_file_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let (address, got, _serving) = plain_webhook("200 OK").await;
+    let sidecar = TestSidecar::with(Setup {
+        gets_ready: false,
+        sandbox: spapi_sidecar::sandbox::Options {
+            faults: vec![fault(r#"{"lwa_down":"refuse"}"#)],
+            ..Setup::default().sandbox
+        },
+        ..alerting(
+            &format!("http://{address}/"),
+            &secret_file(folder.path(), 0o600),
+            "freshness_slo: 99%",
+        )
+    })
+    .await;
+    eventually_asked(&sidecar, &got, "freshness_slo", 1).await;
+    let detail = got.lock().unwrap().iter().find_map(|(_, body)| {
+        (body["alert"] == "freshness_slo").then(|| body["detail"].as_str().unwrap().to_owned())
+    });
+    assert!(
+        detail.as_ref().unwrap().contains("error budget of 1.000 %"),
+        "{detail:?}"
+    );
+    // all of them missed: twice the budget of 50 %, which is no alert
+    let easy = sidecar
+        .configuration()
+        .replace("freshness_slo: 99%", "freshness_slo: 50%");
+    let easy = spapi_sidecar::config::Config::parse("proxy.yaml", &easy, &|_| None).unwrap();
+    sidecar.app.reload(easy).unwrap();
+    eventually("both windows are over", || {
+        let told = of(&got, "freshness_slo");
+        let firing = told.iter().filter(|told| *told == "sidecar firing").count();
+        told.len() == firing * 2
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_date_is_reminded_of_as_many_days_before_it_as_the_file_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let (address, got, _serving) = plain_webhook("200 OK").await;
+    let day = Date::of(std::time::SystemTime::now()).plus_days(35);
+    let sidecar = TestSidecar::with(Setup {
+        apps: format!("[{{ id: erp, developer_profile_review: {day} }}]"),
+        ..alerting(
+            &format!("http://{address}/"),
+            &secret_file(folder.path(), 0o600),
+            "reminders: [30d]",
+        )
+    })
+    .await;
+    let reload = async |reminders: &str| {
+        let text = sidecar
+            .configuration()
+            .replace("reminders: [30d]", reminders);
+        let config = spapi_sidecar::config::Config::parse("proxy.yaml", &text, &|_| None);
+        sidecar.app.reload(config.unwrap()).unwrap();
+    };
+    reload("reminders: [40d, 30d]").await;
+    eventually("it is due", || !of(&got, "profile_review_due").is_empty()).await;
+    assert_eq!(of(&got, "profile_review_due"), ["erp firing"]);
+    reload("reminders: [30d]").await;
+    eventually("it is not due yet", || {
+        of(&got, "profile_review_due").len() >= 2
+    })
+    .await;
+    assert_eq!(
+        of(&got, "profile_review_due"),
+        ["erp firing", "erp cleared"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,8 @@ use std::time::Duration;
 use divan::{Bencher, black_box};
 use spapi_sidecar::catalog::Catalog;
 use spapi_sidecar::config::{
-    Account, Allow, EgressMode, EgressRule, Environment, PolicyMode, Region, RouteRule, Tenant,
+    Account, Allow, EgressMode, EgressRule, Environment, PolicyMode, Preflight, Region, RouteRule,
+    Tenant,
 };
 use spapi_sidecar::name::{Authority, Host, HostPattern};
 use spapi_sidecar::policy::{Ask, Policy};
@@ -105,6 +106,7 @@ fn tenant() -> Tenant {
         marketplaces: vec!["ATVPDKIKX0DER".to_owned()],
         vendor_groups: Vec::new(),
         scopes: vec!["orders".to_owned()],
+        preflight: Preflight::Optional,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
-use spapi_sidecar::config::{Account, Environment, Region, Tenant};
+use spapi_sidecar::config::{Account, Environment, Preflight, Region, Tenant};
 use spapi_sidecar::pace::bucket::{Bucket, Plan};
 use spapi_sidecar::pace::{Call, Pace};
 use spapi_sidecar::tenant::{AppId, TenantId};
@@ -31,6 +31,7 @@ fn tenant(id: &str) -> Tenant {
         marketplaces: Vec::new(),
         vendor_groups: Vec::new(),
         scopes: Vec::new(),
+        preflight: Preflight::Optional,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use divan::Bencher;
 use futures_util::future::join_all;
-use spapi_sidecar::config::{Account, Environment, Region, Tenant};
+use spapi_sidecar::config::{Account, Environment, Preflight, Region, Tenant};
 use spapi_sidecar::secret::AccessToken;
 use spapi_sidecar::store::BoxFuture;
 use spapi_sidecar::task::Tasks;
@@ -72,6 +72,7 @@ fn tenant() -> Arc<Tenant> {
         marketplaces: Vec::new(),
         vendor_groups: Vec::new(),
         scopes: Vec::new(),
+        preflight: Preflight::Optional,
     })
 }
 

@@ -49,7 +49,7 @@ use crate::pace::Pace;
 use crate::proxy::listen::{self, ListenError, Sockets};
 use crate::proxy::login::Logins;
 use crate::proxy::{Shared, Worker, World};
-use crate::roster::Profiles;
+use crate::roster::{Passes, Profiles};
 use crate::store::watched::Watched;
 use crate::store::{self, GrantStore, StoreError};
 use crate::task::Tasks;
@@ -357,6 +357,7 @@ fn rooms(
         ids: AtomicU64::new(0),
         world: ArcSwap::from_pointee(World::new(config, 0, &profiles)),
         profiles,
+        passes: Passes::new(Arc::clone(store)),
         generation: tokio::sync::watch::Sender::new(0),
     }))
 }

@@ -32,6 +32,12 @@ path "secret/data/spapi-sidecar/tenants/+/profile" {
   capabilities = ["read"]
 }
 
+# That a tenant's preflight has passed, where its profile says `preflight: required`: `spapi-sidecar preflight` writes it with
+# this login, which is the one that it tries. With `read` alone an operator's login has to run it.
+path "secret/data/spapi-sidecar/tenants/+/preflight" {
+  capabilities = ["create", "read", "update"]
+}
+
 # Access tokens and their leases, shared by the fleet (store.vault.share_tokens). A kill empties these records.
 path "secret/data/spapi-sidecar/tenants/+/tokens/*" {
   capabilities = ["create", "read", "update"]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use spapi_sidecar::config::{self, Account, Environment, InjectHeader, Region, Tenant};
+use spapi_sidecar::config::{self, Account, Environment, InjectHeader, Preflight, Region, Tenant};
 use spapi_sidecar::name::Authority;
 use spapi_sidecar::secret::{AccessToken, Opaque};
 use spapi_sidecar::store::memory::MemoryStore;
@@ -155,6 +155,7 @@ fn profile() -> Arc<Tenant> {
         marketplaces: Vec::new(),
         vendor_groups: Vec::new(),
         scopes: Vec::new(),
+        preflight: Preflight::Optional,
     })
 }
 

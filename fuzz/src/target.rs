@@ -6,7 +6,9 @@ use http::Method;
 use http::uri::PathAndQuery;
 use spapi_sidecar::catalog::Catalog;
 use spapi_sidecar::catalog::tree::{parameter_name, segments};
-use spapi_sidecar::config::{Account, Allow, Environment, PolicyMode, Region, RouteRule, Tenant};
+use spapi_sidecar::config::{
+    Account, Allow, Environment, PolicyMode, Preflight, Region, RouteRule, Tenant,
+};
 use spapi_sidecar::name::Host;
 use spapi_sidecar::outcome::Reason;
 use spapi_sidecar::policy::{Ask, Policy, Verdict};
@@ -254,5 +256,6 @@ fn tenant() -> Tenant {
         marketplaces: vec!["ATVPDKIKX0DER".to_owned()],
         vendor_groups: Vec::new(),
         scopes: vec!["role".to_owned()],
+        preflight: Preflight::Optional,
     }
 }

@@ -427,6 +427,17 @@ pub struct Tenant {
     pub vendor_groups: Vec<String>,
     /// The roles that its authorization covers.
     pub scopes: Vec<String>,
+    /// Whether it has to pass `preflight` before it is served.
+    pub preflight: Preflight,
+}
+
+/// `tenants[].preflight`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Preflight {
+    /// It is served at once.
+    Optional,
+    /// It is served once `spapi-sidecar preflight` has passed for its profile as it is.
+    Required,
 }
 
 /// `tenants[].account`.

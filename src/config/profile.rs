@@ -124,7 +124,7 @@ fn entry(key: &str, value: Node) -> Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Account, Environment, Region};
+    use crate::config::{Account, Environment, Preflight, Region};
 
     fn read(fields: &[(&str, &'static str)]) -> Result<Arc<Tenant>, String> {
         let fields = fields
@@ -161,6 +161,7 @@ mod tests {
                     marketplaces: vec!["ATVPDKIKX0DER".to_owned(), "A2EUQ1WTGCTBG2".to_owned()],
                     vendor_groups: Vec::new(),
                     scopes: vec!["one".to_owned(), "two".to_owned()],
+                    preflight: Preflight::Optional,
                 }
             );
         }

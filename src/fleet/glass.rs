@@ -149,7 +149,7 @@ fn rdt(operation: &Operation) -> Rdt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Account, Environment, Region};
+    use crate::config::{Account, Environment, Preflight, Region};
     use crate::name::Host;
     use crate::policy::Credential;
     use crate::tenant::AppId;
@@ -164,6 +164,7 @@ mod tests {
             marketplaces: vec!["ATVPDKIKX0DER".to_owned()],
             vendor_groups: Vec::new(),
             scopes: Vec::new(),
+            preflight: Preflight::Optional,
         }
     }
 

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::config::{Account, Region};
+use crate::config::{Account, Preflight, Region};
 
 const LONG: Duration = Duration::from_secs(100);
 
@@ -17,6 +17,7 @@ fn tenant(id: &str, environment: Environment) -> Tenant {
         marketplaces: Vec::new(),
         vendor_groups: Vec::new(),
         scopes: Vec::new(),
+        preflight: Preflight::Optional,
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) async fn relay(
     let tenant = whose(connection, world, &admitted).await?;
     record.tenant = Some(tenant.id.clone());
     standing::check(&connection.shared().fleet, &tenant.id)?;
+    standing::passed(&connection.shared().passes, &tenant).await?;
     let method_fits = matches!(admitted.method, Method::GET | Method::HEAD | Method::PUT);
     let handed_out = connection.shared().documents.may_use(
         &tenant.id,

@@ -24,7 +24,7 @@ use crate::outcome::{Failure, Reason};
 use crate::pace::Pace;
 use crate::phantom::PhantomKey;
 use crate::policy::Policy;
-use crate::roster::{Profiles, Roster};
+use crate::roster::{Passes, Profiles, Roster};
 use crate::task::Tasks;
 use crate::telemetry::event::Event;
 use crate::telemetry::record::{Recorder, RequestId};
@@ -102,6 +102,8 @@ pub struct Shared {
     pub fleet: Arc<Fleet>,
     /// The profiles that the store holds.
     pub profiles: Arc<Profiles>,
+    /// Whose preflight has passed, of those who need one.
+    pub passes: Passes,
     /// The quotas that requests are held to.
     pub pace: Arc<Pace>,
     /// Whose fresh tokens Amazon refuses.

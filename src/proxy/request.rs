@@ -237,6 +237,7 @@ async fn walk(
     let (admitted, tenant) = admitted.instrument(Step::Admit.span()).await?;
     record.tenant = Some(tenant.id.clone());
     standing::check(&connection.shared().fleet, &tenant.id)?;
+    standing::passed(&connection.shared().passes, &tenant).await?;
     if phantom::is_tokens_call(&admitted) {
         let answered = phantom::tokens_api(connection, world, &tenant, admitted, record);
         return Box::pin(answered).await.map(Answer::Local);

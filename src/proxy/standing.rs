@@ -1,13 +1,16 @@
 //! Whether a tenant is served.
 //!
-//! Job: turn a tenant's state in the fleet, and a profile that cannot be had, into a refusal.
+//! Job: turn a tenant's state in the fleet, a preflight that has not passed, and a profile that cannot be had, into a refusal.
 //! Invariants: nobody is served before the states have been read; a state holds for the next request of every connection.
 //! Failure mode: `tenant_killed`, `tenant_quarantined`, `tenant_unknown`; `token_unavailable` where the store does not say.
 //! Source: CONTRACT sections 2.12 and 4.
 
+use std::sync::Arc;
+
+use crate::config::{Preflight, Tenant};
 use crate::fleet::Fleet;
 use crate::outcome::{Failure, Reason};
-use crate::roster::Missing;
+use crate::roster::{Missing, Passes, Unready};
 use crate::tenant::{TenantId, TenantState};
 
 /// Lets an active tenant pass.
@@ -46,6 +49,35 @@ fn set_aside(fleet: &Fleet, tenant: &TenantId, reason: Reason) -> Failure {
             "{why}When the cause is mended, an operator runs `spapi-sidecar tenant resume {tenant} --reason \"…\"`."
         ),
     )
+}
+
+/// Lets a tenant pass that needs no preflight, or whose preflight has passed.
+pub(super) async fn passed(passes: &Passes, tenant: &Arc<Tenant>) -> Result<(), Failure> {
+    if tenant.preflight == Preflight::Optional {
+        return Ok(());
+    }
+    // boxed: the future of every request would be larger by it otherwise
+    let checked = Box::pin(passes.check(tenant)).await;
+    checked.map_err(|unready| not_ready(&tenant.id, unready))
+}
+
+fn not_ready(id: &TenantId, unready: Unready) -> Failure {
+    match unready {
+        Unready::NeverPassed | Unready::Changed(_) => Failure::new(
+            Reason::TenantQuarantined,
+            format!("Tenant {id} is not served before its preflight has passed; nothing was sent."),
+            format!(
+                "Of tenant {id}, {unready}. An operator runs `spapi-sidecar preflight {id}`; within seconds of its passing the tenant is served."
+            ),
+        ),
+        Unready::Store(error) => Failure::new(
+            Reason::TokenUnavailable,
+            format!("The store cannot say now whether tenant {id} may be served."),
+            "store: the record of the tenant's preflight could not be read; the sidecar tries again with the next request.",
+        )
+        .retry_after(2)
+        .caused_by(error),
+    }
 }
 
 /// What a caller is told for whom there is no tenant.

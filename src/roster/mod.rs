@@ -2,7 +2,7 @@
 //!
 //! Job: a tenant by its id.
 //! Invariants: one id, one tenant, and never another's; the file's are known at once, the store's when they are needed
-//! ([`profiles`]).
+//! ([`profiles`]); who has to pass a preflight first is served once it has ([`passes`]).
 //! Failure mode: [`Missing`].
 
 use std::collections::HashMap;
@@ -13,8 +13,10 @@ use crate::config::{Config, Tenant, Tenants};
 use crate::store::StoreError;
 use crate::tenant::TenantId;
 
+mod passes;
 mod profiles;
 
+pub use passes::{Passes, Unready};
 pub use profiles::Profiles;
 
 /// Why there is no tenant of an id.

@@ -19,6 +19,7 @@ use crate::tenant::{AppId, GrantKind, TenantId};
 pub mod file;
 pub mod fleet;
 pub mod memory;
+pub mod preflight;
 pub mod profile;
 pub mod record;
 pub mod roll;
@@ -37,6 +38,8 @@ pub enum RecordKey {
     Grant(TenantId),
     /// `tenants/ID/profile`.
     Profile(TenantId),
+    /// `tenants/ID/preflight`: {`passed_at`, `by`, `profile`}, see [`preflight::Passed`].
+    Preflight(TenantId),
     /// `tenants/ID/proxy_key`: {hash}.
     ProxyKey(TenantId),
     /// `tenants/ID/tokens/KIND`: token and lease in one record.
@@ -57,6 +60,7 @@ impl RecordKey {
             Self::App(id) => format!("apps/{id}"),
             Self::Grant(id) => format!("tenants/{id}/grant"),
             Self::Profile(id) => format!("tenants/{id}/profile"),
+            Self::Preflight(id) => format!("tenants/{id}/preflight"),
             Self::ProxyKey(id) => format!("tenants/{id}/proxy_key"),
             Self::Token(id, GrantKind::Refresh) => format!("tenants/{id}/tokens/access"),
             Self::Token(id, GrantKind::Grantless(scope)) => {
@@ -72,9 +76,11 @@ impl RecordKey {
     #[must_use]
     pub const fn tenant(&self) -> Option<&TenantId> {
         match self {
-            Self::Grant(id) | Self::Profile(id) | Self::ProxyKey(id) | Self::Token(id, _) => {
-                Some(id)
-            }
+            Self::Grant(id)
+            | Self::Profile(id)
+            | Self::Preflight(id)
+            | Self::ProxyKey(id)
+            | Self::Token(id, _) => Some(id),
             Self::App(_) | Self::Fleet | Self::Members | Self::Phantom => None,
         }
     }

@@ -214,6 +214,9 @@ causes! {
     /// The tenant was set aside.
     TenantQuarantined => "tenant_quarantined", Engineering,
         "mend the reason for which it was set aside; then `spapi-sidecar tenant resume {tenant}`, unless the sidecar does so by itself";
+    /// The profile wants a preflight that has not passed.
+    PreflightPending => "preflight_pending", Engineering,
+        "run `spapi-sidecar preflight {tenant}` and mend what it names; the tenant is served within seconds of its passing";
     /// The authorization is older than 365 days.
     AuthorizationLapsed => "authorization_lapsed", Engineering,
         "have the selling partner authorize the application again: `spapi-sidecar authorize {tenant}`";
@@ -284,6 +287,7 @@ impl Cause {
             Self::AppHoldsRealToken => "app_holds_real_token.md",
             Self::RouteNotAllowed => "new_endpoint.md",
             Self::TenantKilled
+            | Self::PreflightPending
             | Self::UpstreamUnreachable
             | Self::AddressDenied
             | Self::TokenFieldUnread

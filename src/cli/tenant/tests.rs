@@ -30,6 +30,7 @@ pub(in crate::cli) fn config() -> Config {
             marketplaces: Vec::new(),
             vendor_groups: Vec::new(),
             scopes: Vec::new(),
+            preflight: config::Preflight::Optional,
         })
     };
     Config {

@@ -9,8 +9,8 @@ use crate::config::read::{Kind, List, Section, Shape, Text, mistyped};
 use crate::config::tree::{Content, Node};
 use crate::config::value::{APP_ID, DAY, OneOf, Port, TENANT_ID, WORDS};
 use crate::config::{
-    Account, App, ChargeMethod, ChargeStatus, EgressMode, EgressRule, Environment, Region, Tenant,
-    Tenants,
+    Account, App, ChargeMethod, ChargeStatus, EgressMode, EgressRule, Environment, Preflight,
+    Region, Tenant, Tenants,
 };
 use crate::name::HostPattern;
 
@@ -176,6 +176,15 @@ pub(in crate::config) fn tenant(s: &mut Section<'_>) -> Option<Arc<Tenant>> {
         &List::set(WORDS),
         "the roles that its authorization covers",
     );
+    let preflight = s.or(
+        "preflight",
+        "optional",
+        &OneOf(&[
+            ("optional", Preflight::Optional),
+            ("required", Preflight::Required),
+        ]),
+        "required: nothing is served before `spapi-sidecar preflight` has passed",
+    );
     Some(Arc::new(Tenant {
         id: id?,
         app: app?,
@@ -185,5 +194,6 @@ pub(in crate::config) fn tenant(s: &mut Section<'_>) -> Option<Arc<Tenant>> {
         marketplaces: marketplaces?,
         vendor_groups: vendor_groups?,
         scopes: scopes?,
+        preflight: preflight?,
     }))
 }

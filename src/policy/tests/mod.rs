@@ -1,7 +1,7 @@
 //! The policy through its front door: what the tests share.
 
 use super::*;
-use crate::config::{Account, Allow, Environment, RdtPer, Region};
+use crate::config::{Account, Allow, Environment, Preflight, RdtPer, Region};
 use crate::tenant::{AppId, TenantId};
 
 mod check;
@@ -18,6 +18,7 @@ fn tenant() -> Tenant {
         marketplaces: vec!["ATVPDKIKX0DER".to_owned()],
         vendor_groups: Vec::new(),
         scopes: vec!["role-a".to_owned()],
+        preflight: Preflight::Optional,
     }
 }
 

@@ -293,6 +293,7 @@ fn json(key: &RecordKey, value: &Opaque) -> Value {
         RecordKey::App(_)
         | RecordKey::Grant(_)
         | RecordKey::Profile(_)
+        | RecordKey::Preflight(_)
         | RecordKey::ProxyKey(_)
         | RecordKey::Token(..)
         | RecordKey::Phantom => None,

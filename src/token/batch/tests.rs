@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::super::exchange::{Answer, Post, Transport};
 use super::*;
-use crate::config::{self, Account, Environment, InjectHeader, Region, Tenant};
+use crate::config::{self, Account, Environment, InjectHeader, Preflight, Region, Tenant};
 use crate::name::Authority;
 use crate::secret::{AccessToken, graveyard};
 use crate::store::BoxFuture;
@@ -95,6 +95,7 @@ fn order(n: usize) -> Resource {
         marketplaces: Vec::new(),
         vendor_groups: Vec::new(),
         scopes: Vec::new(),
+        preflight: Preflight::Optional,
     };
     let template = Resource::generic(
         Arc::new(tenant),

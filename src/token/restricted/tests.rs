@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Account, Environment, Region};
+use crate::config::{Account, Environment, Preflight, Region};
 
 fn tenant() -> Arc<Tenant> {
     Arc::new(Tenant {
@@ -11,6 +11,7 @@ fn tenant() -> Arc<Tenant> {
         marketplaces: Vec::new(),
         vendor_groups: Vec::new(),
         scopes: Vec::new(),
+        preflight: Preflight::Optional,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Draft;
+use crate::config::Preflight;
 use crate::outcome::Reason;
 use crate::telemetry::clock;
 use crate::tenant::TenantState;
@@ -58,8 +59,11 @@ pub(super) fn rules(draft: &mut Draft<'_>) {
 }
 
 fn stop(draft: &mut Draft<'_>, stopped: &Stopped) {
-    use Severity::{Degraded, Notice};
+    use Severity::{Degraded, Failing, Notice};
+    let facts = draft.facts;
+    let waits = facts.aside.is_none() && facts.profile.preflight == Preflight::Required;
     let (cause, severity) = match stopped.reason {
+        Reason::TenantQuarantined if waits => (Cause::PreflightPending, Failing),
         Reason::ScopeDenied => (Cause::ScopeNotGranted, Degraded),
         Reason::RegionDenied => (Cause::WrongRegion, Degraded),
         Reason::MarketplaceDenied => (Cause::WrongMarketplace, Degraded),
@@ -91,7 +95,6 @@ fn stop(draft: &mut Draft<'_>, stopped: &Stopped) {
         | Reason::BadRequest
         | Reason::HeaderTooLarge => return,
     };
-    let facts = draft.facts;
     let mut evidence = vec![format!(
         "{} call(s) of {}: {}, last at {}",
         stopped.count,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::config::{Config, Tenant, Tenants};
+use crate::config::{Config, Preflight, Tenant, Tenants};
 use crate::outcome::{Denial, Reason};
 use crate::verdict::cause::{Confidence::*, Severity::*};
 use crate::verdict::facts::{Around, Linkage, Sidecar, StateNote, needs};
@@ -25,6 +25,10 @@ const SCOPES: &str = "[inventory-and-order-tracking, selling-partner-insights, d
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000)
+}
+
+fn wants_preflight(facts: &mut Facts) {
+    Arc::make_mut(&mut facts.profile).preflight = Preflight::Required;
 }
 
 fn ago(seconds: u64) -> SystemTime {
@@ -249,6 +253,8 @@ fn of_this_side() -> Vec<Situation> {
         "no sidecar answers, and the store lacks the grant": |f| down(f, &["grant_missing"]) => say(Cause::GrantMissing, Certain, Failing);
         "no sidecar answers, and the charge method has lapsed": |f| { down(f, &[]); bad_charge(f, Standing::Lapsed); } => say(Cause::SidecarDown, Certain, Failing);
         "the tenant was set aside": |f| aside(f, TenantState::Quarantined) => say(Cause::TenantQuarantined, Certain, Degraded);
+        "the profile wants a preflight, and none has passed": |f| { wants_preflight(f); stop(f, "getOrders", Reason::TenantQuarantined); } => say(Cause::PreflightPending, Certain, Failing);
+        "a tenant that has passed its preflight was set aside": |f| { wants_preflight(f); aside(f, TenantState::Quarantined); stop(f, "getOrders", Reason::TenantQuarantined); } => say(Cause::TenantQuarantined, Certain, Degraded);
         "the tenant was set aside and its cause stands": |f| { aside(f, TenantState::Quarantined); no_token(f, "grant_revoked"); } => say(Cause::GrantRevoked, Certain, Failing);
         "placeholders are vended and never used": |f| { for _ in 0..3 { f.recent.vended(ago(900)); } } => None;
         "a program holds a real token": |f| f.recent.real_token = Some(ago(9)) => None;

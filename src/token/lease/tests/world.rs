@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::endpoint::Endpoint;
 use super::*;
-use crate::config::{Account, Environment, InjectHeader, Region, Tenant};
+use crate::config::{Account, Environment, InjectHeader, Preflight, Region, Tenant};
 use crate::secret::Opaque;
 use crate::store::memory::MemoryStore;
 use crate::store::{Fields, Folder, Record};
@@ -168,6 +168,7 @@ pub(super) fn profile(tenant: usize) -> Arc<Tenant> {
         marketplaces: Vec::new(),
         vendor_groups: Vec::new(),
         scopes: Vec::new(),
+        preflight: Preflight::Optional,
     })
 }
 

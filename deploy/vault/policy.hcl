@@ -68,3 +68,8 @@ path "auth/token/renew-self" {
 path "auth/token/lookup-self" {
   capabilities = ["read"]
 }
+
+# To say what this policy lets it do: `spapi-sidecar preflight`.
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}

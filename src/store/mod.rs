@@ -22,6 +22,7 @@ pub mod memory;
 pub mod preflight;
 pub mod profile;
 pub mod record;
+pub mod rights;
 pub mod roll;
 pub mod vault;
 pub mod watched;
@@ -157,6 +158,14 @@ pub trait GrantStore: Send + Sync + fmt::Debug {
 
     /// Lists the ids in a folder, sorted. Unreadable names are left out.
     fn list(&self, folder: Folder) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
+
+    /// What this login may do with a tenant's records, place by place; `None` where the store knows no policies.
+    fn rights<'a>(
+        &'a self,
+        _tenant: &'a config::Tenant,
+    ) -> BoxFuture<'a, Result<Option<Vec<rights::Right>>, StoreError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// What an operator calls this store: `vault https://…` or `file /path`; no secret.
     fn describe(&self) -> String;

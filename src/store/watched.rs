@@ -8,7 +8,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::rights::Right;
 use super::{BoxFuture, Expect, Fields, Folder, GrantStore, Record, RecordKey, StoreError};
+use crate::config::Tenant;
 use crate::telemetry::event::{Event, Events};
 
 /// Nobody has asked yet.
@@ -80,6 +82,13 @@ impl GrantStore for Watched {
 
     fn list(&self, folder: Folder) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
         Box::pin(async move { self.saw(self.store.list(folder).await) })
+    }
+
+    fn rights<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+    ) -> BoxFuture<'a, Result<Option<Vec<Right>>, StoreError>> {
+        self.store.rights(tenant)
     }
 
     fn describe(&self) -> String {

@@ -6,6 +6,7 @@ mod persistence;
 mod vault_access;
 mod vault_login;
 mod vault_records;
+mod vault_rights;
 
 /// Runs every sentence of the contract against each store.
 macro_rules! contract {

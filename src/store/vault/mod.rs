@@ -17,6 +17,7 @@ use vaultrs::api::kv2::requests::{
 
 mod error;
 mod login;
+mod rights;
 mod session;
 mod transit;
 mod wire;
@@ -25,6 +26,7 @@ use self::error::{Fault, senseless};
 use self::session::Sessions;
 use self::wire::Bound;
 use super::memory::{folder_name, readable_id};
+use super::rights::Right;
 use super::{BoxFuture, Expect, Fields, Folder, GrantStore, Record, RecordKey, StoreError};
 use crate::config;
 use crate::secret::Opaque;
@@ -233,6 +235,13 @@ impl GrantStore for VaultStore {
 
     fn list(&self, folder: Folder) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
         Box::pin(self.names(folder))
+    }
+
+    fn rights<'a>(
+        &'a self,
+        tenant: &'a config::Tenant,
+    ) -> BoxFuture<'a, Result<Option<Vec<Right>>, StoreError>> {
+        Box::pin(async move { Ok(Some(self.rights_of(tenant).await?)) })
     }
 
     fn describe(&self) -> String {

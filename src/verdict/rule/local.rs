@@ -113,7 +113,7 @@ fn stop(draft: &mut Draft<'_>, stopped: &Stopped) {
         .last_taken
         .is_none_or(|taken| taken + SPOKEN_OF < stopped.last);
     let severity = if cause == Cause::UpstreamUnreachable && nothing_taken {
-        Severity::Failing
+        Failing
     } else {
         severity
     };

@@ -220,20 +220,20 @@ const ONE_ROOM: &[(&str, &[&str], &str)] = &[
         &[
             "secret.rs",
             "proxy/head.rs",
-            "token/restricted.rs",
+            "token/probe.rs",
             "token/rotation.rs",
         ],
-        "a token in a header: the walk's, the Tokens API's, and the rotation's",
+        "a token in a header: the walk's, the Tokens API's and a preflight's, and the rotation's",
     ),
     (
         "expose_plain",
         &[
             "secret.rs",
             "proxy/head.rs",
-            "token/restricted.rs",
+            "token/probe.rs",
             "token/rotation.rs",
         ],
-        "a token in a header: the walk's, the Tokens API's, and the rotation's",
+        "a token in a header: the walk's, the Tokens API's and a preflight's, and the rotation's",
     ),
     ("tokio::spawn", &["task.rs"], "tasks that a drain can name"),
     (

@@ -108,6 +108,7 @@ impl Transport for Fixed {
     fn post<'a>(&'a self, _post: Post<'a>) -> BoxFuture<'a, Result<Answer, String>> {
         let answer = Answer {
             status: self.status,
+            date: None,
             body: self.body.clone(),
         };
         Box::pin(async move { Ok(answer) })

@@ -45,7 +45,38 @@ impl Clock {
             .to_string()
             .replace(['-', ':'], "")
     }
+
+    /// An HTTP date (RFC 9110 section 5.6.7), so many seconds off.
+    pub(super) fn http_date(&self, off: i64) -> String {
+        let off_by = Duration::from_secs(off.unsigned_abs());
+        let at = if off < 0 {
+            self.wall() - off_by
+        } else {
+            self.wall() + off_by
+        };
+        let text = humantime::format_rfc3339_seconds(at).to_string();
+        let since = at.duration_since(SystemTime::UNIX_EPOCH);
+        let days = since.unwrap_or_default().as_secs() / 86_400;
+        // the first of January 1970 was a Thursday
+        let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
+            .into_iter()
+            .cycle()
+            .nth(usize::try_from(days % 7).unwrap_or_default());
+        let number = |from: usize| text.get(from..from + 2).unwrap_or_default();
+        let month: usize = number(5).parse().unwrap_or(1);
+        let month = MONTHS.get(month.saturating_sub(1)).unwrap_or(&"Jan");
+        let (day, year) = (number(8), text.get(..4).unwrap_or_default());
+        let time = text.get(11..19).unwrap_or_default();
+        format!(
+            "{}, {day} {month} {year} {time} GMT",
+            weekday.unwrap_or("Thu")
+        )
+    }
 }
+
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// Reads what [`Clock::basic`] writes.
 pub(super) fn parse_basic(text: &str) -> Option<SystemTime> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, DATE, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, Method, Request, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
@@ -70,7 +70,13 @@ pub(super) async fn serve(
         return Err(line.reset());
     }
     let answer = route(&world, &call, request, &entry, &fate).await;
-    Ok(finish(&call, answer, &entry, &fate))
+    let mut answer = finish(&call, answer, &entry, &fate);
+    if fate.clock_skew != 0
+        && let Ok(date) = HeaderValue::try_from(world.clock.http_date(fate.clock_skew))
+    {
+        answer.headers_mut().insert(DATE, date);
+    }
+    Ok(answer)
 }
 
 async fn switch(world: &World, call: &Call, rest: &str, incoming: Incoming) -> Answer {

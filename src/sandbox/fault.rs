@@ -16,11 +16,13 @@
 //! | `latency_ms` | milliseconds | before the answer |
 //! | `reset_connections` | true, or a rate | the connection is reset instead of an answer |
 //! | `lwa_down` | `refuse`, `hang`, `reset` | LWA answers 503, never, or with a reset |
+//! | `clock_skew` | seconds, or less than 0 | LWA's `Date` is off by so much |
 //! | `slow_body` | bytes a second | answers' bodies |
 //! | `close_idle` | requests | the request after so many on a connection finds it closed |
 //!
 //! Filters: `rate` (0 to 1; evenly spread, so 0.1 is every tenth), `times`, `path_prefix`, `method`, `host` (a name, or
-//! `*`). Without `host` a fault concerns SP-API hosts, `lwa_down` LWA's. WHOM is a selling partner's name or the
+//! `*`). Without `host` a fault concerns SP-API hosts, `lwa_down` and `clock_skew`
+//! LWA's. WHOM is a selling partner's name or the
 //! fingerprint of its refresh token.
 //! Failure mode: [`FaultError`], which names the key.
 
@@ -57,6 +59,7 @@ pub(super) enum FaultKind {
     Latency(Duration),
     ResetConnections,
     LwaDown(LwaDown),
+    ClockSkew(i64),
     SlowBody(u64),
     CloseIdle(u32),
 }
@@ -121,6 +124,7 @@ struct Spelling {
     latency_ms: Option<u64>,
     reset_connections: Option<Value>,
     lwa_down: Option<LwaDown>,
+    clock_skew: Option<i64>,
     slow_body: Option<u64>,
     close_idle: Option<u32>,
     details: Option<String>,
@@ -205,6 +209,7 @@ impl Spelling {
                 .map(FaultKind::Latency),
             reset,
             self.lwa_down.map(FaultKind::LwaDown),
+            self.clock_skew.map(FaultKind::ClockSkew),
             slow,
             self.close_idle.map(FaultKind::CloseIdle),
         ];
@@ -292,6 +297,7 @@ impl FaultKind {
             Self::Latency(_) => "latency_ms",
             Self::ResetConnections => "reset_connections",
             Self::LwaDown(_) => "lwa_down",
+            Self::ClockSkew(_) => "clock_skew",
             Self::SlowBody(_) => "slow_body",
             Self::CloseIdle(_) => "close_idle",
         }

@@ -47,6 +47,7 @@ pub(super) struct Fate {
     pub(super) reset: bool,
     pub(super) answer: Option<Forced>,
     pub(super) lwa_down: Option<LwaDown>,
+    pub(super) clock_skew: i64,
     pub(super) bytes_per_second: Option<u64>,
     /// The faults met, by name.
     pub(super) names: Vec<&'static str>,
@@ -188,6 +189,7 @@ impl Fate {
                 });
             }
             FaultKind::LwaDown(how) => self.lwa_down = Some(*how),
+            FaultKind::ClockSkew(seconds) => self.clock_skew += *seconds,
             FaultKind::SlowBody(pace) => self.bytes_per_second = Some(*pace),
             FaultKind::ExpireTokensNow(_)
             | FaultKind::RevokeGrant(_)
@@ -209,6 +211,7 @@ impl FaultKind {
             | Self::ResetConnections
             | Self::Status { .. }
             | Self::LwaDown(_)
+            | Self::ClockSkew(_)
             | Self::SlowBody(_) => true,
             Self::ExpireTokensNow(_)
             | Self::RevokeGrant(_)
@@ -248,13 +251,14 @@ impl FaultKind {
             | Self::Latency(_)
             | Self::ResetConnections
             | Self::LwaDown(_)
+            | Self::ClockSkew(_)
             | Self::SlowBody(_)
             | Self::CloseIdle(_) => None,
         }
     }
 
     const fn concerns_lwa(&self) -> bool {
-        matches!(self, Self::LwaDown(_))
+        matches!(self, Self::LwaDown(_) | Self::ClockSkew(_))
     }
 }
 

@@ -51,10 +51,23 @@ pub struct Post<'a> {
     pub body: Bytes,
 }
 
-/// An answer, read whole.
+/// One GET to an origin that is neither the store nor a collector.
+#[derive(Debug)]
+pub struct Get<'a> {
+    /// Whom.
+    pub to: &'a Authority,
+    /// Path and query.
+    pub target: &'a str,
+    /// Further fields.
+    pub fields: Vec<(http::HeaderName, HeaderValue)>,
+}
+
+/// An answer, read whole; that to a GET as far as [`ANSWER_BYTES`].
 pub struct Answer {
     /// Its status.
     pub status: u16,
+    /// Its `Date` field.
+    pub date: Option<HeaderValue>,
     /// Its body, at most [`ANSWER_BYTES`]. Holds tokens: never printed.
     pub body: Bytes,
 }
@@ -71,6 +84,12 @@ impl fmt::Debug for Answer {
 pub trait Transport: Send + Sync + fmt::Debug {
     /// Posts and reads the whole answer, within the bound on one exchange.
     fn post<'a>(&'a self, post: Post<'a>) -> BoxFuture<'a, Result<Answer, String>>;
+
+    /// Gets, within the same bound. Token requests are posted: a transport for them alone does not.
+    fn get<'a>(&'a self, _get: Get<'a>) -> BoxFuture<'a, Result<Answer, String>> {
+        let why = "this transport is for token requests alone".to_owned();
+        Box::pin(std::future::ready(Err(why)))
+    }
 }
 
 /// The token endpoint.

@@ -27,6 +27,7 @@ pub mod incident;
 pub mod judge;
 pub mod lease;
 pub mod lifetime;
+pub mod probe;
 mod refusal;
 pub mod report;
 pub mod restricted;

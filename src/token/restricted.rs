@@ -23,6 +23,7 @@ use super::cache::{Fetch, Subject, next_generation};
 use super::exchange::{Answer, Post, Transport};
 use super::judge::{self, Meaning};
 use super::lifetime::Life;
+use super::probe;
 use super::{Cause, Issued, Standing};
 use crate::config::{self, InjectHeader, Tenant};
 use crate::name::Authority;
@@ -221,24 +222,11 @@ impl Restricted {
         else {
             return Err(Refused::all(Cause::Interrupted));
         };
-        let fields = self
-            .inject
-            .iter()
-            .map(|field| match field {
-                InjectHeader::Authorization => {
-                    (http::header::AUTHORIZATION, access.expose_bearer())
-                }
-                InjectHeader::XAmzAccessToken => (
-                    http::HeaderName::from_static("x-amz-access-token"),
-                    access.expose_plain(),
-                ),
-            })
-            .collect();
         let post = Post {
             to: &last.host,
             target: TOKENS_PATH,
             content_type: "application/json",
-            fields,
+            fields: probe::fields(&self.inject, access),
             body: body(resources),
         };
         let asked = Instant::now();

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::call::Call;
+use super::call::{Call, MARKETPLACES, Region, Station};
 use super::document;
 use super::gate::Admitted;
 use super::report::{Report, document_id};
@@ -68,7 +68,7 @@ pub(super) fn answer(
         "tokens" => return tokens::create(world, admitted),
         "application-management" => return Ok(respond::bare(StatusCode::NO_CONTENT)),
         "orders" => orders::answer(&asked, id),
-        "sellers" => Some(sellers(id)),
+        "sellers" => Some(sellers(call, id)),
         "reports" => report_answer(&asked, id),
         "feeds" => feed_answer(&asked, id),
         "data-kiosk" => kiosk_answer(&asked, id),
@@ -112,21 +112,35 @@ fn generic(asked: &Asked<'_>) -> Value {
     json!({"payload": payload})
 }
 
-fn sellers(id: &str) -> Value {
+/// Takes part in every marketplace of the region that is asked.
+fn sellers(call: &Call, id: &str) -> Value {
+    let region = match call.station {
+        Station::SpApi { region, .. } => region.unwrap_or(Region::Na),
+        Station::Lwa | Station::Documents | Station::Central | Station::Elsewhere => Region::Na,
+    };
+    let mut all: Vec<Value> = MARKETPLACES
+        .iter()
+        .filter(|(_, of)| *of == region)
+        .map(|(id, _)| participation(id))
+        .collect();
+    // the home marketplace first
+    all.sort_by_key(|one| {
+        one.pointer("/marketplace/id").and_then(Value::as_str) != Some(MARKETPLACE)
+    });
     if id == "getAccount" {
         return json!({"payload": {
-            "marketplaceParticipationList": [participation()],
+            "marketplaceParticipationList": all,
             "businessType": "PRIVATE_LIMITED",
             "sellingPlan": "PROFESSIONAL",
         }});
     }
-    json!({"payload": [participation()]})
+    json!({"payload": all})
 }
 
-fn participation() -> Value {
+fn participation(id: &str) -> Value {
     json!({
         "marketplace": {
-            "id": MARKETPLACE,
+            "id": id,
             "countryCode": "US",
             "name": "Amazon.com",
             "defaultCurrencyCode": "USD",

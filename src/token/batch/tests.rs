@@ -57,6 +57,7 @@ impl Transport for TokensApi {
             };
             Ok(Answer {
                 status,
+                date: None,
                 body: body.to_string().into(),
             })
         })

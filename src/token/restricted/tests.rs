@@ -29,6 +29,7 @@ fn resource(elements: &[&str]) -> Resource {
 fn answer(status: u16, body: impl Into<Bytes>) -> Answer {
     Answer {
         status,
+        date: None,
         body: body.into(),
     }
 }

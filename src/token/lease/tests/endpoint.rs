@@ -78,6 +78,7 @@ impl Transport for Endpoint {
                 seen.reused += 1;
                 return Ok(Answer {
                     status: 400,
+                    date: None,
                     body: br#"{"error":"invalid_grant"}"#[..].into(),
                 });
             }
@@ -100,6 +101,7 @@ impl Transport for Endpoint {
             let body = serde_json::json!({"access_token": token, "refresh_token": next, "token_type": "bearer", "expires_in": expires_in});
             Ok(Answer {
                 status: 200,
+                date: None,
                 body: body.to_string().into(),
             })
         })

@@ -6,7 +6,7 @@
 //!
 //! * **Composition**: [`app`] is the one file that knows every room; [`cli`] asks a room and prints the answer.
 //! * **Floor 3, the walk**: [`proxy`] (CONNECT → interception → admit, authorize, pace, credential, inject, send, return)
-//!   and [`admin`] (health, on a listener of its own).
+//!   and [`admin`] (health, on a listener of its own); [`preflight`] (whether a tenant may be enabled).
 //! * **Floor 2, doers**: [`token`], [`pace`], [`store`], [`fleet`], [`roster`], [`tls`], [`upstream`], [`document`], [`onboard`],
 //!   [`confine`], [`verdict`] (what is wrong, and what is due), [`audit`] (who read what for whom), [`alert`] (what a person is
 //!   told of), [`sandbox`] (the stand-in for Amazon).
@@ -40,6 +40,7 @@ pub mod outcome;
 pub mod pace;
 pub mod phantom;
 pub mod policy;
+pub mod preflight;
 pub mod proxy;
 pub mod redact;
 pub mod roster;

@@ -42,6 +42,7 @@ enum Command {
     )]
     App(cli::app::AppCommand),
     Authorize(cli::authorize::Args),
+    Preflight(cli::preflight::Args),
     /// Tenants (selling partners): what each needs in the store, and whether it is served.
     #[command(
         subcommand,
@@ -95,6 +96,7 @@ fn run(command: Command) -> Result<Exit, Complaint> {
         Command::Ca(args) => cli::ca::run(args),
         Command::App(command) => cli::app::run(&command),
         Command::Authorize(args) => cli::authorize::run(&args),
+        Command::Preflight(args) => cli::preflight::run(&args),
         Command::Tenant(command) => cli::tenant::run(&command),
         Command::Generate(command) => cli::generate::run(&command, Arguments::command()),
         Command::BreakGlass(args) => cli::break_glass::run(&args),

@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 5] = [
         "token", "pace", "store", "fleet", "roster", "tls", "upstream", "document", "onboard",
         "confine", "verdict", "audit", "alert", "sandbox",
     ],
-    &["proxy", "admin"],
+    &["proxy", "admin", "preflight"],
     &["app", "cli"],
 ];
 

@@ -24,6 +24,7 @@ pub mod health;
 pub mod init;
 mod kept;
 pub mod ledger;
+pub mod preflight;
 mod prompt;
 pub mod review;
 pub mod run;

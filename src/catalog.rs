@@ -58,6 +58,19 @@ pub struct Operation {
     pub deprecated: bool,
     /// Whether only Amazon's sandbox answers.
     pub sandbox_only: bool,
+    /// Whose accounts it is for; `None` where unknown.
+    pub audience: Option<Audience>,
+}
+
+/// Whose accounts an operation is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Audience {
+    /// Sellers'.
+    Seller,
+    /// Vendors'.
+    Vendor,
+    /// Both.
+    Both,
 }
 
 /// When a restricted operation needs its RDT.

@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use super::{Operation, RdtWhen};
+use super::{Audience, Operation, RdtWhen};
 
 /// Parses the table.
 pub(super) fn parse(text: &str) -> Result<Vec<Operation>, serde_json::Error> {
@@ -39,6 +39,7 @@ struct Row {
     greedy: bool,
     deprecated: bool,
     sandbox_only: bool,
+    audience: Option<Whom>,
 }
 
 #[derive(Deserialize)]
@@ -54,6 +55,14 @@ enum When {
 enum Form {
     Generic,
     Specific,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Whom {
+    Seller,
+    Vendor,
+    Both,
 }
 
 fn method<'de, D: Deserializer<'de>>(from: D) -> Result<http::Method, D::Error> {
@@ -85,6 +94,11 @@ impl Row {
             greedy: self.greedy,
             deprecated: self.deprecated,
             sandbox_only: self.sandbox_only,
+            audience: self.audience.map(|whom| match whom {
+                Whom::Seller => Audience::Seller,
+                Whom::Vendor => Audience::Vendor,
+                Whom::Both => Audience::Both,
+            }),
         }
     }
 }

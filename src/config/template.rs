@@ -293,6 +293,7 @@ mod tests {
             greedy: false,
             deprecated: false,
             sandbox_only: false,
+            audience: None,
         }
     }
 

@@ -23,7 +23,7 @@ use super::exchange::Exchanged;
 use super::network::Reached;
 use super::probe::{self, Wanted};
 use super::refused::{Common, Said};
-use super::{Check, Tools, Way};
+use super::{Check, Tools, Way, marketplace};
 
 type At = (&'static str, &'static str);
 
@@ -316,7 +316,7 @@ fn row(asked: &Asked, common: Option<Common>, tenant: &Tenant) -> Check {
 fn taken(asked: &Asked, tenant: &Tenant) -> Check {
     let at = asked.at;
     match &asked.about {
-        About::Participation { body, .. } => participations(body, tenant),
+        About::Participation { body, .. } => marketplace::row(at, body, tenant),
         About::VendorLink if tenant.vendor_groups.is_empty() => Check::warn(
             at,
             format!(
@@ -381,72 +381,5 @@ fn refused(asked: &Asked, denial: Denial, tenant: &Tenant) -> Check {
         About::Participation { .. } | About::VendorLink | About::Scope | About::Rdt { .. } => {
             Check::fail(asked.at, found, step)
         }
-    }
-}
-
-/// The profile's marketplaces against those that the seller takes part in.
-fn participations(body: &Value, tenant: &Tenant) -> Check {
-    let at = PARTICIPATION;
-    let list = body.get("payload").and_then(Value::as_array);
-    let Some(list) = list else {
-        return Check::warn(
-            at,
-            "the answer is no list of marketplaces",
-            "run this again in a while",
-        );
-    };
-    let flag = |one: &Value, name: &str| {
-        one.pointer(&format!("/participation/{name}")) == Some(&Value::Bool(true))
-    };
-    let id = |one: &Value| {
-        one.pointer("/marketplace/id")
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
-    let sells: Vec<String> = list
-        .iter()
-        .filter(|one| flag(one, "isParticipating"))
-        .filter_map(id)
-        .collect();
-    let suspended: Vec<String> = list
-        .iter()
-        .filter(|one| flag(one, "hasSuspendedListings"))
-        .filter_map(id)
-        .filter(|id| tenant.marketplaces.is_empty() || tenant.marketplaces.contains(id))
-        .collect();
-    let absent: Vec<&str> = tenant
-        .marketplaces
-        .iter()
-        .map(String::as_str)
-        .filter(|id| !sells.iter().any(|one| one == id))
-        .collect();
-    if !absent.is_empty() {
-        Check::fail(
-            at,
-            format!("the seller does not take part in {}", absent.join(", ")),
-            "take them out of `marketplaces` of the profile, or have the seller register there; see whether it is the right account",
-        )
-    } else if !suspended.is_empty() {
-        Check::warn(
-            at,
-            format!("listings are suspended in {}", suspended.join(", ")),
-            "have the seller see Account Health in Seller Central",
-        )
-    } else if tenant.marketplaces.is_empty() {
-        Check::pass(
-            at,
-            format!(
-                "the profile allows any; the seller takes part in {}",
-                sells.join(", ")
-            ),
-        )
-    } else {
-        Check::pass(
-            at,
-            format!(
-                "the seller takes part in {}",
-                tenant.marketplaces.join(", ")
-            ),
-        )
     }
 }

@@ -19,10 +19,11 @@ const SECRET: (&str, &str) = ("dates", "client_secret");
 const AUTHORIZATION: (&str, &str) = ("dates", "authorization");
 const REVIEW: (&str, &str) = ("dates", "profile_review");
 
+/// `known` says whether the store told its ages.
 pub(super) fn rows(
     config: &Config,
     tenant: &Arc<Tenant>,
-    ages: &Ages,
+    (ages, known): (&Ages, bool),
     common: Option<Common>,
 ) -> Vec<Check> {
     let now = telemetry::now();
@@ -41,7 +42,11 @@ pub(super) fn rows(
     let mut rows = vec![
         charge_method(&charge, common, within, tenant),
         client_secret(find(DueKind::ClientSecret), common, within, tenant),
-        authorization(find(DueKind::Authorization), within, tenant),
+        if known {
+            authorization(find(DueKind::Authorization), within, tenant)
+        } else {
+            Check::skip(AUTHORIZATION, "rests on `grant`")
+        },
     ];
     // where nobody wrote down a date there is nothing to remind of
     rows.extend(find(DueKind::ProfileReview).map(|due| dated(REVIEW, due, within)));
@@ -150,7 +155,7 @@ mod tests {
         let Tenants::Listed(tenants) = &config.tenants else {
             panic!("they are listed")
         };
-        let rows = rows(&config, &tenants[0], ages, common);
+        let rows = rows(&config, &tenants[0], (ages, true), common);
         for row in &rows {
             assert_eq!(
                 row.remedy.is_empty(),

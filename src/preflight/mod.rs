@@ -30,6 +30,7 @@ mod calls;
 pub mod clock;
 mod dates;
 mod exchange;
+mod marketplace;
 mod network;
 mod probe;
 mod refused;
@@ -202,7 +203,12 @@ impl Tools {
         let reached = network::ask(self, tenant).await;
         let exchanged = exchange::ask(self, tenant, &stored, &reached).await;
         let called = calls::ask(self, tenant, &exchanged, &reached).await;
-        let dates = dates::rows(&self.config, tenant, &stored.ages, called.common);
+        let dates = dates::rows(
+            &self.config,
+            tenant,
+            (&stored.ages, stored.has_grant()),
+            called.common,
+        );
         let mut checks = stored.checks;
         checks.extend(reached.checks);
         checks.extend(exchanged.checks);

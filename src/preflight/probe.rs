@@ -6,7 +6,7 @@
 //! Sources: `catalog/operations.json`; SP-API facts, sections 4 and 5.
 
 use crate::catalog::tree::{parameter_name, segments};
-use crate::catalog::{Catalog, Operation, RdtWhen};
+use crate::catalog::{Audience, Catalog, Operation, RdtWhen};
 use crate::config::{Account, Allow, Rdt, RdtPer, RouteRule, Tenant};
 
 /// What tells a seller's marketplaces.
@@ -38,7 +38,7 @@ pub(super) fn of_vendor(routes: &[RouteRule]) -> &'static str {
         .filter(|route| route.grantless.is_none())
         .flat_map(|route| &route.allow)
         .filter_map(asks_only)
-        .find(|operation| is_vendors(operation));
+        .find(|operation| operation.audience == Some(Audience::Vendor));
     known.map_or(PURCHASE_ORDERS, |operation| &operation.path)
 }
 
@@ -52,13 +52,13 @@ fn asks_only(allow: &Allow) -> Option<&'static Operation> {
     only_asks.then_some(operation)
 }
 
-fn is_vendors(operation: &Operation) -> bool {
-    operation.path.starts_with("/vendor/")
-}
-
-/// Whether an operation is for accounts of a tenant's kind: a vendor's are known by their path.
+/// Whether an operation is for accounts of a tenant's kind.
 fn is_for(operation: &Operation, tenant: &Tenant) -> bool {
-    is_vendors(operation) == (tenant.account == Account::Vendor)
+    match operation.audience {
+        Some(Audience::Seller) => tenant.account == Account::Seller,
+        Some(Audience::Vendor) => tenant.account == Account::Vendor,
+        Some(Audience::Both) | None => true,
+    }
 }
 
 /// A path that could be, of something that is not there.
@@ -97,7 +97,7 @@ pub(super) struct Wanted {
     pub(super) roles: Vec<String>,
 }
 
-/// The RDTs of all routes that are for this tenant's kind of account, each once.
+/// The RDTs of all routes that are for this tenant's kind of account.
 pub(super) fn restricted(routes: &[RouteRule], tenant: &Tenant) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();
     for route in routes {
@@ -114,12 +114,6 @@ pub(super) fn restricted(routes: &[RouteRule], tenant: &Tenant) -> Vec<Wanted> {
                 .scope
                 .clone()
                 .filter(|scope| !tenant.scopes.contains(scope));
-            let same = |one: &Wanted| {
-                one.method == allow.method && one.template == *template && one.rdt == *rdt
-            };
-            if all.iter().any(same) {
-                continue;
-            }
             all.push(Wanted {
                 route: format!("{} {}", allow.method, allow.template),
                 method: allow.method.clone(),
@@ -151,7 +145,6 @@ tenants: [{{ id: acme, app: erp, region: na, account: {account}, scopes: [a] }}]
 routes:
   - {{ allow: [GET /orders/v0/orders, "GET /orders/v0/orders/{{id}}"], scope: a }}
   - {{ allow: "GET /orders/v0/orders/{{id}}/address", scope: b, rdt: {{}} }}
-  - {{ allow: "GET /orders/v0/orders/{{orderId}}/address", scope: b, rdt: {{}} }}
   - {{ allow: "GET /reports/2021-06-30/documents/{{id}}", scope: a, rdt: {{}} }}
   - {{ allow: POST /reports/2021-06-30/reports, scope: c }}
   - {{ allow: GET /notifications/v1/destinations, scope: d, grantless: g }}
@@ -199,7 +192,7 @@ routes:
     }
 
     #[test]
-    fn an_rdt_is_asked_for_once_as_the_sidecar_would_ask_for_it() {
+    fn an_rdt_is_asked_for_as_the_sidecar_would_ask_for_it() {
         let config = config("seller");
         let wanted = restricted(&config.routes, tenant(&config));
         let said: Vec<_> = wanted

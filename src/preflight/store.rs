@@ -78,7 +78,13 @@ fn broken(at: (&'static str, &'static str), tenant: &Tenant, error: &StoreError)
         StoreError::Denied(_) => Cause::StoreDenied,
         StoreError::Sealed(_) => Cause::StoreSealed,
         // its own words say what to do
-        StoreError::Local(_) => return Check::fail(at, error.to_string(), "see the text"),
+        StoreError::Local(_) => {
+            return Check::fail(
+                at,
+                error.to_string(),
+                "mend what it names; the login and the folder of the store are the sidecar's user's",
+            );
+        }
         StoreError::Conflict(_)
         | StoreError::Throttled(_)
         | StoreError::NotLeader(_)

@@ -32,7 +32,7 @@ async fn set(admin: &Admin, tenant: &str, to: &str) -> (u16, serde_json::Value) 
 }
 
 /// Another sidecar of the same store.
-async fn another(sidecar: &TestSidecar) -> App {
+pub(crate) async fn another(sidecar: &TestSidecar) -> App {
     let text = sidecar.configuration().replace("/ca.pem", "/ca-2.pem");
     let config = Config::parse("proxy.yaml", &text, &|_| None).unwrap();
     let app = App::start(config, Sink::new(std::io::sink()), 1)

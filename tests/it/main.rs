@@ -34,6 +34,7 @@ mod onboard;
 mod pace;
 mod phantom;
 mod policy;
+mod preflight;
 mod redaction;
 mod refresh;
 mod reload;

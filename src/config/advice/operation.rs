@@ -131,6 +131,7 @@ mod tests {
             greedy: false,
             deprecated: false,
             sandbox_only: false,
+            audience: None,
         }
     }
 
@@ -160,6 +161,7 @@ mod tests {
         let old = Operation {
             deprecated: true,
             sandbox_only: true,
+            audience: None,
             ..operation("old", "GET", "/a")
         };
         let plain = operation("plain", "GET", "/a");

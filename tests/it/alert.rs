@@ -404,7 +404,7 @@ async fn requests_that_find_no_token_waiting_spend_the_budget_that_the_file_give
 async fn a_date_is_reminded_of_as_many_days_before_it_as_the_file_says() {
     let folder = tempfile::tempdir().unwrap();
     let (address, got, _serving) = plain_webhook("200 OK").await;
-    let day = Date::of(std::time::SystemTime::now()).plus_days(35);
+    let day = Date::of(spapi_sidecar::telemetry::now()).plus_days(35);
     let sidecar = TestSidecar::with(Setup {
         apps: format!("[{{ id: erp, developer_profile_review: {day} }}]"),
         ..alerting(

@@ -1,6 +1,7 @@
 //! The consent page of Seller Central and Vendor Central.
 //!
-//! Job: `GET /apps/authorize/consent` shows what is asked; `POST /apps/authorize/confirm` sends the browser back with a code.
+//! Job: `GET /apps/authorize/consent` shows what is asked; `POST /apps/authorize/confirm` sends the browser back with a code, or, where the
+//! selling partner cancels, with `error=access_denied`.
 //! Failure mode: a page that shows Amazon's error code, as Amazon's does: the browser is not sent back.
 
 use http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
@@ -31,6 +32,7 @@ struct Asked {
     application_id: String,
     state: String,
     redirect_uri: String,
+    cancels: bool,
 }
 
 impl Asked {
@@ -41,6 +43,7 @@ impl Asked {
                 "application_id" => asked.application_id = value,
                 "state" => asked.state = value,
                 "redirect_uri" => asked.redirect_uri = value,
+                "decision" => asked.cancels = value == "cancel",
                 _ => {}
             }
         }
@@ -80,7 +83,8 @@ fn shown(asked: &Asked) -> Answer {
                     input type="hidden" name="application_id" value=(asked.application_id);
                     input type="hidden" name="state" value=(asked.state);
                     input type="hidden" name="redirect_uri" value=(asked.redirect_uri);
-                    button type="submit" id="confirm" { "Confirm" }
+                    button type="submit" id="confirm" { "Confirm" } " "
+                    button type="submit" id="cancel" name="decision" value="cancel" { "Cancel" }
                 }
             },
         ),
@@ -92,18 +96,26 @@ fn confirmed(asked: &Asked) -> Answer {
         Ok(url) => url,
         Err(code) => return page(StatusCode::BAD_REQUEST, &trouble(code)),
     };
+    url.query_pairs_mut().append_pair("state", &asked.state);
+    if asked.cancels {
+        url.query_pairs_mut().append_pair("error", "access_denied");
+        return sent_back(url);
+    }
     let partner: String = random_text(16)
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .take(12)
         .collect();
     url.query_pairs_mut()
-        .append_pair("state", &asked.state)
         .append_pair(
             "selling_partner_id",
             &format!("A{}", partner.to_uppercase()),
         )
         .append_pair("spapi_oauth_code", &format!("AN{}", random_text(18)));
+    sent_back(url)
+}
+
+fn sent_back(url: Url) -> Answer {
     let mut answer = respond::bare(StatusCode::FOUND);
     let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -124,7 +136,7 @@ fn page(status: StatusCode, content: &Markup) -> Answer {
     let text = html! {
         (DOCTYPE)
         html lang="en" {
-            head { meta charset="utf-8"; title { "Seller Central (sandbox)" } }
+            head { meta charset="utf-8"; link rel="icon" href="data:,"; title { "Seller Central (sandbox)" } }
             body { main { (content) } }
         }
     };

@@ -164,8 +164,12 @@ fn browser(place: &Place) -> reqwest::Client {
         .unwrap()
 }
 
-/// Opens the link and confirms; the address that Amazon sends the browser to.
+/// Opens the link and presses a button; the address that Amazon sends the browser to.
 async fn confirmed(place: &Place, link: &str) -> String {
+    pressed(place, link, "confirm").await
+}
+
+async fn pressed(place: &Place, link: &str, decision: &str) -> String {
     let browser = browser(place);
     let page = browser.get(link).send().await.unwrap();
     assert_eq!(page.status(), 200);
@@ -176,6 +180,7 @@ async fn confirmed(place: &Place, link: &str) -> String {
         .collect();
     let form = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs(asked)
+        .append_pair("decision", decision)
         .finish();
     let url = format!("https://{}/apps/authorize/confirm", place.sandbox.address());
     let answer = browser.post(url).body(form).send().await.unwrap();
@@ -237,6 +242,24 @@ async fn an_answer_of_another_attempt_is_refused_and_the_right_one_still_taken()
     );
     let (code, text) = asking.ends();
     assert_eq!(code, Some(0), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_of_the_selling_partner_is_told_to_the_browser_before_the_command_ends() {
+    let place = Place::new().await;
+    // what comes too late comes so by chance
+    for _ in 0..8 {
+        let asking = place.authorize(&["--listen", "127.0.0.1:0"]);
+        let back = pressed(&place, &asking.link, "cancel").await;
+        let page = browser(&place).get(&back).send().await.unwrap();
+        assert_eq!(page.status(), 400);
+        let page = page.text().await.unwrap();
+        assert!(page.contains("the selling partner said no"), "{page}");
+        let (code, text) = asking.ends();
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("the selling partner said no"), "{text}");
+    }
+    assert!(!grant_is_there(&place));
 }
 
 #[tokio::test(flavor = "multi_thread")]

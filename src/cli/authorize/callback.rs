@@ -1,10 +1,11 @@
 //! The loopback listener to which the consent page sends the browser.
 //!
 //! Invariants: loopback alone; one path; the page it answers with names nothing of the answer, is kept by no cache and hands
-//! no referrer on, because the address of the page holds the code.
+//! no referrer on, because the address of the page holds the code; the command waits until the browser has its page.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -15,13 +16,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use maud::{DOCTYPE, html};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::cli::Complaint;
 use crate::onboard::consent::CallbackError;
 use crate::task::Tasks;
+
+/// Longest that the command waits for a browser to take its page.
+const TAKES: Duration = Duration::from_secs(2);
 
 /// A bound listener.
 pub(super) struct Listener {
@@ -33,20 +37,34 @@ pub(super) struct Listener {
 /// A query that arrived, and whom to tell what became of it.
 pub(super) struct Arrived {
     pub(super) query: Zeroizing<String>,
-    tell: Option<oneshot::Sender<Result<(), String>>>,
+    browser: Option<Browser>,
+}
+
+/// Where a query came from.
+struct Browser {
+    tell: oneshot::Sender<Result<(), String>>,
+    /// Ends with the connection.
+    connection: watch::Receiver<()>,
 }
 
 impl Arrived {
     /// One that was pasted.
     pub(super) const fn typed(query: Zeroizing<String>) -> Self {
-        Self { query, tell: None }
+        Self {
+            query,
+            browser: None,
+        }
     }
 
-    /// Tells the browser, where there is one.
-    pub(super) fn told(self, error: Option<&CallbackError>) {
-        if let Some(tell) = self.tell {
-            // a browser that went away needs no answer
-            let _gone = tell.send(error.map_or(Ok(()), |error| Err(error.to_string())));
+    /// Tells the browser, where there is one, and waits until it has been told: the command may end after this.
+    pub(super) async fn told(self, error: Option<&CallbackError>) {
+        let Some(mut browser) = self.browser else {
+            return;
+        };
+        let outcome = error.map_or(Ok(()), |error| Err(error.to_string()));
+        if browser.tell.send(outcome).is_ok() {
+            // a browser that does not take its page is not waited for
+            let _taken = tokio::time::timeout(TAKES, browser.connection.changed()).await;
         }
     }
 }
@@ -86,14 +104,18 @@ impl Listener {
         let _accepts = tasks.here("callback", async move {
             while let Ok((stream, _)) = self.socket.accept().await {
                 let send = send.clone();
+                let (open, connection) = watch::channel(());
                 let _connection = connections.here("callback-connection", async move {
-                    let service = service_fn(move |request| answer(request, send.clone()));
+                    let service = service_fn(move |request| {
+                        answer(request, send.clone(), connection.clone())
+                    });
                     // a browser that breaks off says so to nobody
                     let _broken = http1::Builder::new()
                         .timer(TokioTimer::new())
                         .keep_alive(false)
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
+                    drop(open);
                 });
             }
         });
@@ -104,6 +126,7 @@ impl Listener {
 async fn answer(
     request: Request<Incoming>,
     send: mpsc::Sender<Arrived>,
+    connection: watch::Receiver<()>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.method() != Method::GET || request.uri().path() != "/callback" {
         return Ok(page(
@@ -116,7 +139,7 @@ async fn answer(
     let (tell, told) = oneshot::channel();
     let arrived = Arrived {
         query,
-        tell: Some(tell),
+        browser: Some(Browser { tell, connection }),
     };
     if send.send(arrived).await.is_err() {
         return Ok(page(

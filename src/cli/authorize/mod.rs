@@ -227,7 +227,7 @@ async fn wait(
             else => return Ok(Err("standard input ended before an answer came; start again".to_owned())),
         };
         let answer = pending.answer(&query.query, Instant::now());
-        query.told(answer.as_ref().err());
+        query.told(answer.as_ref().err()).await;
         match answer {
             Ok(granted) => return Ok(Ok(granted)),
             Err(

@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use super::verdicts::Verdicts;
 use crate::admin::Readiness;
-use crate::admin::console::view::{Alert, BreakGlass, Due, Minute, Refused, Tenant, View};
+use crate::admin::console::view::{
+    Alert, BreakGlass, Due, Mark, Minute, Probable, Refused, SetAside, Tenant, Trouble, View,
+};
 use crate::catalog::Catalog;
 use crate::config::PolicyMode;
 use crate::outcome::Reason;
@@ -17,13 +19,18 @@ use crate::proxy::Shared;
 use crate::telemetry;
 use crate::telemetry::event::{Event, Observer};
 use crate::telemetry::traffic::{Kind, Seen};
-use crate::tenant::GrantKind;
+use crate::tenant::{GrantKind, TenantState};
 use crate::token::AccessKey;
+use crate::verdict::cause::{Finding, Severity};
+use crate::verdict::due::DueKind;
 use crate::verdict::memory::Memory;
 use crate::verdict::report::{Checked, Health};
 
 /// Most tenants on one page.
 const MOST_TENANTS: usize = 100;
+
+/// Most tenants that one line of the summary names.
+const MOST_NAMED: usize = 4;
 
 /// How far back refusals are shown.
 const LATELY: Duration = Duration::from_mins(15);
@@ -39,16 +46,21 @@ const USUAL_LIFE: u64 = 3600;
 
 /// When the process started and reloaded.
 #[derive(Debug, Default)]
-pub(super) struct Marks(Mutex<Vec<SystemTime>>);
+pub(super) struct Marks(Mutex<Vec<(SystemTime, &'static str)>>);
 
 impl Observer for Marks {
     fn note(&self, event: &Event<'_>) {
-        if matches!(event, Event::Started | Event::Reload { taken: true, .. }) {
-            let now = telemetry::now();
-            let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            marks.retain(|mark| ago(*mark, now) < HOUR);
-            marks.push(now);
-        }
+        let what = if matches!(event, Event::Started) {
+            "start"
+        } else if matches!(event, Event::Reload { taken: true, .. }) {
+            "reload"
+        } else {
+            return;
+        };
+        let now = telemetry::now();
+        let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.retain(|(mark, _)| ago(*mark, now) < HOUR);
+        marks.push((now, what));
     }
 }
 
@@ -69,7 +81,17 @@ impl Sources {
         let world = shared.world.load_full();
         let mut health = self.verdicts.health();
         let mut all = std::mem::take(&mut health.tenants);
-        all.sort_by_key(|one| one.diagnosis.severity());
+        all.sort_by_key(rank);
+        let count = |severity| {
+            let its = all.iter().map(|one| one.diagnosis.severity());
+            its.filter(|one| *one == severity).count()
+        };
+        let counts = (
+            count(Severity::Failing),
+            count(Severity::Degraded),
+            count(Severity::Notice),
+        );
+        let troubles = troubles(&all);
         let more = all.len().saturating_sub(MOST_TENANTS);
         all.truncate(MOST_TENANTS);
         View {
@@ -83,9 +105,11 @@ impl Sources {
             ready: self.readiness.is_ready(),
             store_trouble: self.memory.store_trouble(),
             members: shared.fleet.members(),
+            counts,
+            troubles,
             tenants: all.iter().map(|one| self.tenant(one)).collect(),
             more_tenants: more,
-            alerts: shared.alerts.active().iter().map(alert).collect(),
+            alerts: alerts(&shared.alerts.active()),
             refused: self.refused(now),
             break_glass: shared.fleet.break_glasses().iter().map(glass).collect(),
             dues: dues(&health),
@@ -101,29 +125,25 @@ impl Sources {
             .tokens
             .left(&AccessKey::new(profile, GrantKind::Refresh))
             .map(|left| left.as_secs());
-        let probable = diagnosis.probable();
         let note = self.shared.fleet.standing(&profile.id);
         Tenant {
             id: profile.id.to_string(),
             app: profile.app.to_string(),
             region: profile.region.as_str(),
             state: facts.state().as_str(),
-            state_note: note.map_or_else(String::new, |note| {
-                format!("since {} by {}: {}", note.since, note.by, note.reason)
+            set_aside: note.map(|note| SetAside {
+                since: note.since,
+                by: note.by,
+                reason: note.reason,
             }),
             token_left: left,
             token_life: left.unwrap_or_default().max(USUAL_LIFE),
             health: diagnosis.severity().as_str(),
-            cause: probable.map(|finding| finding.cause.as_str().replace('_', " ")),
-            next_step: probable.map(|finding| {
-                format!(
-                    "{} ({})",
-                    finding.next_step,
-                    finding.whose.as_str().replace('_', " ")
-                )
-            }),
+            probable: diagnosis
+                .probable()
+                .map(|finding| probable(finding, &diagnosis.findings)),
             charge: (
-                diagnosis.charge.standing.as_str().replace('_', " "),
+                spaced(diagnosis.charge.standing.as_str()),
                 diagnosis.charge.days_left,
             ),
             authorization_days: facts.authorization_days,
@@ -153,19 +173,25 @@ impl Sources {
                 code: seen.reason.map_or("", Reason::code),
                 count: seen.refused,
                 last: telemetry::clock(seen.last),
-                allow: allowing(kind, seen.reason),
+                route: route(kind, seen.reason),
+                remedy: remedy(kind, seen.reason),
             })
             .collect()
     }
 
-    fn marks(&self, now: SystemTime) -> Vec<(u8, String)> {
+    fn marks(&self, now: SystemTime) -> Vec<Mark> {
         let release = &self.shared.recorder.release;
         let marks = self.marks.0.lock().unwrap_or_else(PoisonError::into_inner);
         marks
             .iter()
-            .filter_map(|mark| u8::try_from(ago(*mark, now).as_secs() / 60).ok())
-            .filter(|minutes| *minutes < 60)
-            .map(|minutes| (minutes, release.to_string()))
+            .filter(|(mark, _)| ago(*mark, now) < HOUR)
+            .filter_map(|(mark, what)| {
+                Some(Mark {
+                    ago: u8::try_from(ago(*mark, now).as_secs() / 60).ok()?,
+                    what,
+                    release: release.to_string(),
+                })
+            })
             .collect()
     }
 }
@@ -174,19 +200,115 @@ fn ago(then: SystemTime, now: SystemTime) -> Duration {
     now.duration_since(then).unwrap_or(Duration::ZERO)
 }
 
-/// The line of `routes` that would allow a call, where a route is what it lacks.
-fn allowing(kind: &Kind, reason: Option<Reason>) -> String {
-    if reason != Some(Reason::RouteDenied) {
-        return String::new();
+/// The worst first; among equals those that somebody set aside last: that is known already.
+fn rank(one: &Checked) -> (Severity, u8) {
+    let aside = match one.facts.state() {
+        TenantState::Active => 0,
+        TenantState::Quarantined => 1,
+        TenantState::Killed => 2,
+    };
+    (one.diagnosis.severity(), aside)
+}
+
+/// Those of one cause in one line, in the order of the tenants.
+fn troubles(all: &[Checked]) -> Vec<Trouble> {
+    let mut troubles: Vec<Trouble> = Vec::new();
+    for one in all {
+        let Some(finding) = one.diagnosis.probable() else {
+            continue;
+        };
+        let (health, cause) = (finding.severity.as_str(), finding.cause.as_str());
+        let whose = spaced(finding.whose.as_str());
+        let same = troubles
+            .iter_mut()
+            .find(|known| (known.health, known.cause, &known.whose) == (health, cause, &whose));
+        let tenant = one.facts.profile.id.to_string();
+        match same {
+            Some(known) if known.tenants.len() < MOST_NAMED => known.tenants.push(tenant),
+            Some(known) => known.more += 1,
+            None => troubles.push(Trouble {
+                health,
+                cause,
+                whose,
+                tenants: vec![tenant],
+                more: 0,
+            }),
+        }
     }
+    troubles
+}
+
+fn spaced(word: &str) -> String {
+    word.replace('_', " ")
+}
+
+fn probable(finding: &Finding, all: &[Finding]) -> Probable {
+    Probable {
+        cause: spaced(finding.cause.as_str()),
+        confidence: finding.confidence.as_str(),
+        evidence: finding.evidence.clone(),
+        next_step: finding.next_step.clone(),
+        whose: spaced(finding.whose.as_str()),
+        owner: finding.owner.clone(),
+        also: all
+            .iter()
+            .filter(|one| one.cause != finding.cause)
+            .map(|one| spaced(one.cause.as_str()))
+            .collect(),
+        runbook: finding.cause.runbook(),
+    }
+}
+
+/// The line of `routes` that would allow a call of the catalog, where a route is what it lacks.
+fn route(kind: &Kind, reason: Option<Reason>) -> String {
     let operation = Catalog::embedded().by_template(&kind.method, &kind.template);
-    let scope = operation
-        .and_then(|operation| operation.scopes().into_iter().next())
-        .unwrap_or_else(|| "ROLE".to_owned());
+    let Some(operation) = operation.filter(|_| reason == Some(Reason::RouteDenied)) else {
+        return String::new();
+    };
+    let scope = operation.scopes().into_iter().next();
     format!(
-        "- {{ allow: \"{} {}\", scope: {scope} }}",
-        kind.method, kind.template
+        "- {{ allow: \"{} {}\", scope: {} }}",
+        kind.method,
+        kind.template,
+        scope.as_deref().unwrap_or("ROLE")
     )
+}
+
+/// What else would allow it, in words.
+fn remedy(kind: &Kind, reason: Option<Reason>) -> String {
+    let tenant = &kind.tenant;
+    match reason {
+        Some(Reason::RouteDenied) => {
+            "no operation of SP-API that is known here; if there is one, its path under `routes`"
+                .to_owned()
+        }
+        Some(Reason::ScopeDenied) => format!(
+            "the route's scope among `scopes` of tenant {tenant}, once its authorization covers it: `spapi-sidecar authorize {tenant}`"
+        ),
+        Some(Reason::MarketplaceDenied) => format!(
+            "the marketplace among `marketplaces` of tenant {tenant}, if its authorization covers it"
+        ),
+        Some(Reason::RegionDenied) => {
+            format!("the host of the region of tenant {tenant}, or a tenant of that region")
+        }
+        Some(Reason::RdtDenied) => {
+            "a route with `rdt` and those data elements; see `spapi-sidecar ledger`".to_owned()
+        }
+        Some(Reason::TenantKilled | Reason::TenantQuarantined) => {
+            format!("`spapi-sidecar tenant resume {tenant}`, once the reason is gone")
+        }
+        Some(Reason::PathAmbiguous | Reason::BadRequest) => {
+            "a path that can be read in one way only: the program has to be mended".to_owned()
+        }
+        Some(_) | None => "nothing should".to_owned(),
+    }
+}
+
+/// Those of a kind together, the kinds in the order of their list.
+fn alerts(active: &[crate::alert::Alert]) -> Vec<Alert> {
+    let mut sorted: Vec<&crate::alert::Alert> = active.iter().collect();
+    sorted.sort_by_key(|alert| alert.kind);
+    sorted.into_iter().map(alert).collect()
 }
 
 fn alert(alert: &crate::alert::Alert) -> Alert {
@@ -215,12 +337,23 @@ fn dues(health: &Health) -> Vec<Due> {
         .dues
         .iter()
         .map(|due| Due {
-            what: due.what.as_str().trim_end_matches("_due").replace('_', " "),
-            subject: due.subject.clone(),
+            what: words(due.what),
+            subject: if due.what == DueKind::Ca {
+                String::new()
+            } else {
+                due.subject.clone()
+            },
             days_left: due.days_left,
             owner: due.owner.clone(),
         })
         .collect();
     dues.sort_by_key(|due| due.days_left);
     dues
+}
+
+fn words(what: DueKind) -> String {
+    if what == DueKind::Ca {
+        return "CA of this sidecar".to_owned();
+    }
+    spaced(what.as_str().trim_end_matches("_due"))
 }

@@ -1,24 +1,29 @@
 //! The console: the sidecar's state on one page.
 //!
 //! Job: `/` is the page, rendered here; `/console/state` is its changing part, which the page fetches when something has happened;
-//! script and style are files of their own, so that nothing on the page runs or is styled inline.
+//! script and style are files of their own, so that nothing on the page runs or is styled inline. What is wrong, whose it is and
+//! what to do stand first; what is news, far off or well comes after, or below a fold.
 //! Invariants: it needs nothing from anywhere else and works offline; every text is escaped; it shows ids, templates, counts,
-//! dates and closed words, never a secret; actions go to `/api/v1` with the admin token, which the page keeps in memory alone.
+//! dates and closed words, never a secret; actions go to `/api/v1` with the admin token, which the page keeps in a
+//! variable of its script alone, for minutes.
 //! Failure mode: without script the page is still whole, and stands still.
 //! Sources: Content Security Policy Level 3; WCAG 2.2 level AA.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
 use super::Office;
 
+mod aside;
+mod card;
 mod chart;
 mod page;
+mod runbook;
 pub mod view;
 
 use view::View;
@@ -33,8 +38,20 @@ pub(super) fn routes() -> Router<Office> {
     Router::new()
         .route("/", get(whole))
         .route("/console/state", get(state))
+        .route(
+            "/console/runbook/{name}",
+            get(async |Path(name): Path<String>| guarded(runbook::page(&name))),
+        )
         .route("/console/script.js", get(script))
         .route("/console/style.css", get(style))
+        .route(
+            "/console/well.svg",
+            get(async || icon(include_str!("well.svg"))),
+        )
+        .route(
+            "/console/trouble.svg",
+            get(async || icon(include_str!("trouble.svg"))),
+        )
 }
 
 async fn whole(State(office): State<Office>) -> Response {
@@ -51,6 +68,10 @@ async fn script() -> Response {
 
 async fn style() -> Response {
     asset("text/css; charset=utf-8", include_str!("style.css"))
+}
+
+fn icon(text: &'static str) -> Response {
+    asset("image/svg+xml", text)
 }
 
 fn asset(kind: &'static str, text: &'static str) -> Response {

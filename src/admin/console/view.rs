@@ -17,11 +17,15 @@ pub struct View {
     pub store_trouble: Option<&'static str>,
     /// Live sidecars of the fleet, this one included.
     pub members: usize,
+    /// How many tenants are failing, degraded and well.
+    pub counts: (usize, usize, usize),
+    /// What is wrong, the worst first: a wave is one line, however many tenants it hits.
+    pub troubles: Vec<Trouble>,
     /// Tenants, those in trouble first.
     pub tenants: Vec<Tenant>,
     /// Tenants that are left out of `tenants`.
     pub more_tenants: usize,
-    /// What fires.
+    /// What fires, those of a kind together.
     pub alerts: Vec<Alert>,
     /// What was refused lately.
     pub refused: Vec<Refused>,
@@ -29,8 +33,34 @@ pub struct View {
     pub break_glass: Vec<BreakGlass>,
     /// What comes due, the nearest first.
     pub dues: Vec<Due>,
-    /// Starts and reloads within the last hour: minutes ago, and the release.
-    pub marks: Vec<(u8, String)>,
+    /// Starts and reloads within the last hour, the oldest first.
+    pub marks: Vec<Mark>,
+}
+
+/// A start or a reload.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Mark {
+    /// Minutes since, below 60.
+    pub ago: u8,
+    /// `start` or `reload`.
+    pub what: &'static str,
+    /// The release that it was of.
+    pub release: String,
+}
+
+/// One cause, and whom it hits.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Trouble {
+    /// `degraded` or `failing`.
+    pub health: &'static str,
+    /// What it is, in the word of answers.
+    pub cause: &'static str,
+    /// Whose the next step is.
+    pub whose: String,
+    /// Some of the tenants.
+    pub tenants: Vec<String>,
+    /// How many more there are.
+    pub more: usize,
 }
 
 /// A tenant.
@@ -44,24 +74,54 @@ pub struct Tenant {
     pub region: &'static str,
     /// `active`, `quarantined` or `killed`.
     pub state: &'static str,
-    /// Why, since when and by whom, where it is not active.
-    pub state_note: String,
+    /// Since when, by whom and why, where it is not active.
+    pub set_aside: Option<SetAside>,
     /// Seconds that its access token may still be used.
     pub token_left: Option<u64>,
     /// Seconds that it was issued for.
     pub token_life: u64,
     /// `ok`, `degraded` or `failing`.
     pub health: &'static str,
-    /// The probable cause, in words.
-    pub cause: Option<String>,
-    /// What to do, and whose it is.
-    pub next_step: Option<String>,
+    /// What is probably wrong, where anything is.
+    pub probable: Option<Probable>,
     /// The charge method of its app: its standing, and days left.
     pub charge: (String, Option<i64>),
     /// Days until its authorization ends.
     pub authorization_days: Option<i64>,
     /// The last hour, the oldest minute first.
     pub minutes: Vec<Minute>,
+}
+
+/// Why a tenant is not active.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SetAside {
+    /// Since when, UTC.
+    pub since: String,
+    /// By whom; `automatic` where nobody did it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What is probably wrong with a tenant.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Probable {
+    /// What it is.
+    pub cause: String,
+    /// `certain`, `likely` or `possible`.
+    pub confidence: &'static str,
+    /// What it rests on, a line each.
+    pub evidence: Vec<String>,
+    /// What to do; words in backquotes are to be typed.
+    pub next_step: String,
+    /// Whose that is.
+    pub whose: String,
+    /// Their name, where one is known.
+    pub owner: Option<String>,
+    /// Other findings, in words.
+    pub also: Vec<String>,
+    /// The runbook's page.
+    pub runbook: Option<&'static str>,
 }
 
 /// What happened in a minute.
@@ -92,6 +152,14 @@ pub struct Alert {
     pub runbook: String,
 }
 
+impl Alert {
+    /// Whether it is worth knowing rather than trouble: somebody called an endpoint for the first time.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        self.alert == "new_endpoint"
+    }
+}
+
 /// Calls of one kind that were refused.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Refused {
@@ -105,8 +173,10 @@ pub struct Refused {
     pub count: u64,
     /// When last, UTC.
     pub last: String,
-    /// What would allow it; empty where nothing should.
-    pub allow: String,
+    /// The line of `routes` that would allow it, where a route is what it lacks.
+    pub route: String,
+    /// Else what would allow it, in words; words in backquotes are to be typed.
+    pub remedy: String,
 }
 
 /// Extra routes of one tenant.
@@ -131,7 +201,7 @@ pub struct BreakGlass {
 pub struct Due {
     /// What ends.
     pub what: String,
-    /// Of whom.
+    /// Of whom; empty where it is this sidecar's own.
     pub subject: String,
     /// Days from today; negative when it is past.
     pub days_left: i64,

@@ -167,7 +167,7 @@ fn page(status: StatusCode, title: &str, text: &str) -> Response<Full<Bytes>> {
     let body = html! {
         (DOCTYPE)
         html lang="en" {
-            head { meta charset="utf-8"; meta name="viewport" content="width=device-width"; title { (title) } }
+            head { meta charset="utf-8"; meta name="viewport" content="width=device-width"; meta name="color-scheme" content="light dark"; title { (title) } }
             body { main { h1 { (title) } p { (text) } } }
         }
     };

@@ -24,6 +24,7 @@ use crate::token::AccessKey;
 use crate::verdict::cause::{Finding, Severity};
 use crate::verdict::due::DueKind;
 use crate::verdict::memory::Memory;
+use crate::verdict::minute::minute_of;
 use crate::verdict::report::{Checked, Health};
 
 /// Most tenants on one page.
@@ -38,7 +39,10 @@ const LATELY: Duration = Duration::from_mins(15);
 /// Most rows of refusals.
 const MOST_REFUSED: usize = 30;
 
-/// What a chart shows.
+/// Minutes that a chart shows, a bar each.
+const BARS: u8 = 60;
+
+/// As long as a chart shows.
 const HOUR: Duration = Duration::from_hours(1);
 
 /// LWA's usual life of a token: what a meter is drawn against.
@@ -184,10 +188,9 @@ impl Sources {
         let marks = self.marks.0.lock().unwrap_or_else(PoisonError::into_inner);
         marks
             .iter()
-            .filter(|(mark, _)| ago(*mark, now) < HOUR)
             .filter_map(|(mark, what)| {
                 Some(Mark {
-                    ago: u8::try_from(ago(*mark, now).as_secs() / 60).ok()?,
+                    ago: bars_ago(*mark, now)?,
                     what,
                     release: release.to_string(),
                 })
@@ -356,4 +359,31 @@ fn words(what: DueKind) -> String {
         return "CA of this sidecar".to_owned();
     }
     spaced(what.as_str().trim_end_matches("_due"))
+}
+
+/// How many bars of a chart lie between; nothing where it is off the chart. Bars are minutes of the clock: by the time that
+/// has passed, a start could stand after the errors that it brought.
+fn bars_ago(then: SystemTime, now: SystemTime) -> Option<u8> {
+    let bars = minute_of(now).saturating_sub(minute_of(then));
+    u8::try_from(bars).ok().filter(|bars| *bars < BARS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_stands_at_the_minute_whose_errors_it_brought() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let start = 30 * 60 + 44;
+        for (now, want) in [
+            (start, Some(0)),
+            // the next minute has begun, though only 24 seconds have passed
+            (start + 24, Some(1)),
+            (start + 16 + 58 * 60, Some(59)),
+            (start + 16 + 59 * 60, None),
+        ] {
+            assert_eq!(bars_ago(at(start), at(now)), want, "{now}");
+        }
+    }
 }

@@ -77,8 +77,9 @@ fn row(
                         rect x=((skipped + n) * WIDTH) y=(HEIGHT - tall) width=(WIDTH) height=(tall) {}
                     }
                 }
+                // before the bar of its minute: what it brought comes after it
                 @for mark in marks {
-                    @let x = MINUTES.saturating_sub(1 + usize::from(mark.ago)) * WIDTH + WIDTH / 2;
+                    @let x = MINUTES.saturating_sub(1 + usize::from(mark.ago)) * WIDTH;
                     line.mark x1=(x) x2=(x) y1="0" y2=(HEIGHT) {}
                 }
             }

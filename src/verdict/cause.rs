@@ -141,7 +141,7 @@ causes! {
         "compare the app's client id and secret with the developer console, then `spapi-sidecar app put {app}`";
     /// What Amazon charges the app's fees to has lapsed or was declined.
     ChargeMethodLapsed => "charge_method_lapsed", Finance,
-        "renew the charge method of app {app} in the developer console, then set apps[].charge_method in the configuration";
+        "renew the charge method of app {app} in the developer console, then set `apps[].charge_method` in the configuration";
     /// Amazon does not see the vendor group linked to the application.
     VendorLinkBroken => "vendor_link_broken", VendorManager,
         "see in Vendor Central that whoever authorized still belongs to the vendor group and has the permission for SP-API there (SPDS-VC-MYA), then authorize again, signed in to that group: `spapi-sidecar authorize {tenant}`";

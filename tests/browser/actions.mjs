@@ -56,7 +56,7 @@ async function act (page, id, fields) {
   await page.locator(`#${id}`).click()
   await fill(page, fields)
   await page.locator('#ask-yes').click()
-  const gone = await until(async () => !await page.locator('#ask').isVisible(), 15000)
+  const gone = await until(async () => !await page.locator('#ask').isVisible())
   check(`${id} is done`, gone, gone ? '' : await error(page).innerText())
   if (!gone) await page.keyboard.press('Escape')
 }

@@ -37,5 +37,5 @@ fi
 rm -rf "$home"
 mkdir -p "$home"
 cp "$here/package.json" "$here/package-lock.json" "$home/"
-(cd "$home" && npm ci --silent --ignore-scripts --no-audit --no-fund)
+(cd "$home" && npm ci --loglevel=error --ignore-scripts --no-audit --no-fund)
 printf '%s\n' "$wanted" >"$home/stamp"

@@ -14,6 +14,9 @@ import { consent } from './consent.mjs'
 // actions come before live, which restarts the sidecar and with it the last hour
 const PARTS = { look, keyboard, actions, live, consent }
 
+// forty seconds on an idle machine
+const LONGEST = 20 * 60 * 1000
+
 const named = process.argv.slice(2)
 const parts = Object.entries(PARTS).filter(([name]) => !named.length || named.some(word => name.includes(word)))
 if (!parts.length) {
@@ -31,6 +34,10 @@ let screen
 process.on('exit', () => world.children.forEach(child => child.kill('SIGKILL')))
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
 process.exitCode = 1
+setTimeout(() => {
+  console.log('FAILED  it ends: something is waited for that does not come')
+  process.exit(1)
+}, LONGEST).unref()
 try {
   await world.start()
   await world.bringTrouble()

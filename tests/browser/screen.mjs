@@ -11,7 +11,7 @@ const axe = tools('axe-core')
 
 // no traffic of the browser's own, so that what is seen is the page's
 const QUIET = ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
-const PATIENCE = 15000
+const PATIENCE = 60000
 
 export class Screen {
   /** Playwright gives each start a new, empty user data directory. */

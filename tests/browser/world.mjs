@@ -135,6 +135,10 @@ export class World {
     return await (await this.get('/api/v1/status')).json()
   }
 
+  async authz () {
+    return await (await this.get('/health/authz')).json()
+  }
+
   async stateOf (tenant) {
     return (await this.status()).tenants.find(one => one.id === tenant).state
   }
@@ -179,13 +183,20 @@ export class World {
     ]
     await Promise.all(traffic.map(words => this.calls(...words)))
     // what takes a second try, or a verdict, is said a little later
-    const wanted = ['auth_errors umbrella', 'auth_errors hooli', 'refresh_failing stark', 'tenant_quarantined stark', 'tenant_quarantined globex']
+    const wanted = [
+      'auth_errors umbrella', 'auth_errors hooli', 'refresh_failing stark', 'tenant_quarantined stark', 'tenant_quarantined globex',
+      'charge_method_due billing', 'client_secret_due erp', 'profile_review_due erp',
+      'charge_method_lapsed umbrella', 'grant_revoked stark', 'role_missing hooli', 'throttled wayne', 'scope_not_granted wonka',
+      'tenant_quarantined globex', 'tenant_killed initech'
+    ]
+    let missing
     const settled = await until(async () => {
-      const { alerts } = await this.status()
-      const fires = new Set(alerts.map(one => `${one.alert} ${one.subject}`))
-      return wanted.every(one => fires.has(one))
+      const [{ alerts }, { tenants }] = [await this.status(), await this.authz()]
+      const seen = [...alerts.map(one => `${one.alert} ${one.subject}`), ...tenants.map(one => `${one.probable_cause} ${one.id}`)]
+      missing = wanted.filter(one => !seen.includes(one))
+      return missing.length === 0
     })
-    if (!settled) throw new Error(`not all of ${wanted.join(', ')} fire: ${JSON.stringify((await this.status()).alerts)}`)
+    if (!settled) throw new Error(`this does not come: ${missing.join(', ')}`)
   }
 
   yaml (proxy, admin) {

@@ -13,6 +13,7 @@ mod holdings;
 mod hook;
 mod outside;
 mod reading;
+mod refusals;
 mod reload;
 mod status;
 mod verdicts;

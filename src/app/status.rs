@@ -84,6 +84,7 @@ fn of_tenant(shared: &Shared, tenant: &Arc<Tenant>) -> Value {
         "region": tenant.region.as_str(),
         "environment": tenant.environment.as_str(),
         "state": shared.fleet.state(&tenant.id).as_str(),
+        "preflight_pending": shared.passes.waits(tenant).is_some(),
         "token_is_fresh": shared.tokens.is_fresh(&AccessKey::new(tenant, GrantKind::Refresh)),
     })
 }

@@ -3,7 +3,8 @@
 //! Job: gather the facts (world, tokens, memory, dates, CA) for the diagnosis; read the dates that only the store knows; say
 //! every verdict hourly, and sooner where something happened that it may turn on.
 //! Invariants: on demand nothing is asked of Amazon: a verdict rests on what traffic and exchanges have shown. The hourly round
-//! exchanges where memory holds no usable token, so that a tenant without traffic is known about too.
+//! exchanges where memory holds no usable token, so that a tenant without traffic is known about too; for the same reason it
+//! asks every few seconds whether a preflight has passed, of those alone who wait for one.
 //! Failure mode: a store that does not answer leaves the dates as they were.
 
 use std::collections::{BTreeSet, HashMap};
@@ -32,6 +33,9 @@ const ROUND: Duration = Duration::from_hours(1);
 
 /// Longest wait for a start before the first round: a store that is down must not silence it.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Between two looks at whose preflight has passed.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long news gathers before it is judged: a wave is one piece of news.
 const GATHER: Duration = Duration::from_secs(2);
@@ -72,7 +76,7 @@ impl Verdicts {
         let (its, ready) = (Arc::clone(self), Arc::clone(readiness));
         let stop = self.shared.tasks.stopping();
         let _rounds = self.shared.tasks.control("verdicts", async move {
-            tokio::select! { () = its.rounds(&ready) => {}, () = stop => {} }
+            tokio::select! { () = its.rounds(&ready) => {}, () = its.preflights() => {}, () = stop => {} }
         });
     }
 
@@ -151,6 +155,7 @@ impl Verdicts {
             now: common.now,
             window: config.alerts.auth_errors.1,
             aside: self.shared.fleet.standing(&tenant.id).map(note),
+            waits: self.shared.passes.waits(tenant).map(|why| why.to_string()),
             token_left: self
                 .shared
                 .tokens
@@ -170,6 +175,29 @@ impl Verdicts {
             sidecar: Sidecar::Running,
             remind_within: config.remind_within(),
             profile: Arc::clone(tenant),
+        }
+    }
+
+    /// Asks whose preflight has passed: who waits is known about before it is called for, and a pass without a call.
+    async fn preflights(&self) {
+        let mut waited = BTreeSet::new();
+        loop {
+            let mut waits = BTreeSet::new();
+            for tenant in self.shared.world.load_full().tenants.known() {
+                // one after another, so that ten thousand are no burden; who has passed is not asked for again
+                match self.shared.passes.check(&tenant).await {
+                    Ok(()) => {}
+                    Err(_said_by_the_store) if self.shared.passes.waits(&tenant).is_none() => {}
+                    Err(_waits) => {
+                        waits.insert(tenant.id.clone());
+                    }
+                }
+            }
+            for tenant in waited.symmetric_difference(&waits) {
+                self.memory.look_again(tenant);
+            }
+            waited = waits;
+            tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 

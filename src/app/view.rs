@@ -7,18 +7,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use super::refusals;
 use super::verdicts::Verdicts;
 use crate::admin::Readiness;
 use crate::admin::console::view::{
-    Alert, BreakGlass, Due, Mark, Minute, Probable, Refused, SetAside, Tenant, Trouble, View,
+    Alert, BreakGlass, Due, Mark, Minute, Probable, SetAside, Tenant, Trouble, View,
 };
-use crate::catalog::Catalog;
 use crate::config::PolicyMode;
-use crate::outcome::Reason;
 use crate::proxy::Shared;
 use crate::telemetry;
 use crate::telemetry::event::{Event, Observer};
-use crate::telemetry::traffic::{Kind, Seen};
 use crate::tenant::{GrantKind, TenantState};
 use crate::token::AccessKey;
 use crate::verdict::cause::{Finding, Severity};
@@ -32,12 +30,6 @@ const MOST_TENANTS: usize = 100;
 
 /// Most tenants that one line of the summary names.
 const MOST_NAMED: usize = 4;
-
-/// How far back refusals are shown.
-const LATELY: Duration = Duration::from_mins(15);
-
-/// Most rows of refusals.
-const MOST_REFUSED: usize = 30;
 
 /// Minutes that a chart shows, a bar each.
 const BARS: u8 = 60;
@@ -96,6 +88,7 @@ impl Sources {
             count(Severity::Notice),
         );
         let troubles = troubles(&all);
+        let refused = refusals::rows(shared, &all, now);
         let more = all.len().saturating_sub(MOST_TENANTS);
         all.truncate(MOST_TENANTS);
         View {
@@ -114,7 +107,7 @@ impl Sources {
             tenants: all.iter().map(|one| self.tenant(one)).collect(),
             more_tenants: more,
             alerts: alerts(&shared.alerts.active()),
-            refused: self.refused(now),
+            refused,
             break_glass: shared.fleet.break_glasses().iter().map(glass).collect(),
             dues: dues(&health),
             marks: self.marks(now),
@@ -140,6 +133,7 @@ impl Sources {
                 by: note.by,
                 reason: note.reason,
             }),
+            waits: facts.waits.is_some(),
             token_left: left,
             token_life: left.unwrap_or_default().max(USUAL_LIFE),
             health: diagnosis.severity().as_str(),
@@ -163,24 +157,6 @@ impl Sources {
                 })
                 .collect(),
         }
-    }
-
-    fn refused(&self, now: SystemTime) -> Vec<Refused> {
-        let mut rows: Vec<(Kind, Seen)> = self.shared.recorder.traffic.seen();
-        rows.retain(|(_, seen)| seen.refused > 0 && ago(seen.last, now) < LATELY);
-        rows.sort_by_key(|(_, seen)| std::cmp::Reverse(seen.last));
-        rows.truncate(MOST_REFUSED);
-        rows.iter()
-            .map(|(kind, seen)| Refused {
-                tenant: kind.tenant.to_string(),
-                call: format!("{} {}", kind.method, kind.template),
-                code: seen.reason.map_or("", Reason::code),
-                count: seen.refused,
-                last: telemetry::clock(seen.last),
-                route: route(kind, seen.reason),
-                remedy: remedy(kind, seen.reason),
-            })
-            .collect()
     }
 
     fn marks(&self, now: SystemTime) -> Vec<Mark> {
@@ -259,51 +235,6 @@ fn probable(finding: &Finding, all: &[Finding]) -> Probable {
             .map(|one| spaced(one.cause.as_str()))
             .collect(),
         runbook: finding.cause.runbook(),
-    }
-}
-
-/// The line of `routes` that would allow a call of the catalog, where a route is what it lacks.
-fn route(kind: &Kind, reason: Option<Reason>) -> String {
-    let operation = Catalog::embedded().by_template(&kind.method, &kind.template);
-    let Some(operation) = operation.filter(|_| reason == Some(Reason::RouteDenied)) else {
-        return String::new();
-    };
-    let scope = operation.scopes().into_iter().next();
-    format!(
-        "- {{ allow: \"{} {}\", scope: {} }}",
-        kind.method,
-        kind.template,
-        scope.as_deref().unwrap_or("ROLE")
-    )
-}
-
-/// What else would allow it, in words.
-fn remedy(kind: &Kind, reason: Option<Reason>) -> String {
-    let tenant = &kind.tenant;
-    match reason {
-        Some(Reason::RouteDenied) => {
-            "no operation of SP-API that is known here; if there is one, its path under `routes`"
-                .to_owned()
-        }
-        Some(Reason::ScopeDenied) => format!(
-            "the route's scope among `scopes` of tenant {tenant}, once its authorization covers it: `spapi-sidecar authorize {tenant}`"
-        ),
-        Some(Reason::MarketplaceDenied) => format!(
-            "the marketplace among `marketplaces` of tenant {tenant}, if its authorization covers it"
-        ),
-        Some(Reason::RegionDenied) => {
-            format!("the host of the region of tenant {tenant}, or a tenant of that region")
-        }
-        Some(Reason::RdtDenied) => {
-            "a route with `rdt` and those data elements; see `spapi-sidecar ledger`".to_owned()
-        }
-        Some(Reason::TenantKilled | Reason::TenantQuarantined) => {
-            format!("`spapi-sidecar tenant resume {tenant}`, once the reason is gone")
-        }
-        Some(Reason::PathAmbiguous | Reason::BadRequest) => {
-            "a path that can be read in one way only: the program has to be mended".to_owned()
-        }
-        Some(_) | None => "nothing should".to_owned(),
     }
 }
 

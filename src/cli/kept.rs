@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Complaint, store};
 use crate::config::{Config, Date, Tenant, Tenants};
+use crate::roster::Unready;
 use crate::store::fleet::{FleetRecord, Standing};
 use crate::store::record::{AppCredentials, Grant};
 use crate::store::{Folder, GrantStore, StoreError, profile};
@@ -22,6 +23,8 @@ pub(super) struct Kept {
     pub(super) lacks: HashMap<TenantId, Vec<&'static str>>,
     /// Those that are not active.
     pub(super) aside: HashMap<TenantId, Standing>,
+    /// Why those are not served who wait for a preflight.
+    pub(super) waits: HashMap<TenantId, Unready>,
     /// Why the store gave no more than this.
     pub(super) trouble: Option<StoreError>,
 }
@@ -75,6 +78,8 @@ async fn fill(
         apps.insert(app.id.clone(), found.is_some());
     }
     for tenant in &kept.tenants {
+        let why = Unready::of(store, tenant).await?;
+        kept.waits.extend(why.map(|why| (tenant.id.clone(), why)));
         let lacks = kept.lacks.entry(tenant.id.clone()).or_default();
         match Grant::load(store, &tenant.id).await? {
             Some((grant, _)) => {

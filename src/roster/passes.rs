@@ -1,9 +1,9 @@
 //! Whose preflight has passed.
 //!
 //! Job: whether a tenant whose profile says `preflight: required` may be served.
-//! Invariants: it is asked when such a tenant is called for, never on a round of its own; a pass is remembered for the
-//! profile that it was given to, and another profile is asked for again; that there is none is remembered for [`REMEMBERED`],
-//! so that the whole fleet serves within that time of a pass; one look-up for a tenant at a time.
+//! Invariants: it is asked when such a tenant is called for or judged, never on a round of its own; a pass is remembered for
+//! the profile that it was given to, and another profile is asked for again; that there is none is remembered for
+//! [`REMEMBERED`], so that the whole fleet serves within that time of a pass; one look-up for a tenant at a time.
 //! Failure mode: [`Unready`]; with the store away, who has passed stays so.
 
 use std::collections::HashMap;
@@ -36,6 +36,24 @@ pub enum Unready {
     /// The store does not say.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl Unready {
+    /// What the store says; nothing where the tenant may be served.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn of(store: &dyn GrantStore, tenant: &Tenant) -> Result<Option<Self>, StoreError> {
+        match tenant.preflight {
+            Preflight::Optional => return Ok(None),
+            Preflight::Required => {}
+        }
+        Ok(match Passed::load(store, &tenant.id).await? {
+            Some(passed) if passed.covers(tenant) => None,
+            Some(passed) => Some(Self::Changed(passed.at)),
+            None => Some(Self::NeverPassed),
+        })
+    }
 }
 
 /// The passes, as far as they were asked for.
@@ -84,16 +102,27 @@ impl Passes {
         if let Some(known) = entry.knows(tenant) {
             return known;
         }
-        let unready = match Passed::load(&*self.store, &tenant.id).await? {
-            Some(passed) if passed.covers(tenant) => {
-                *entry.found() = Some(Found::Passed(Arc::clone(tenant)));
-                return Ok(());
-            }
-            Some(passed) => Unready::Changed(passed.at),
-            None => Unready::NeverPassed,
+        let Some(unready) = Unready::of(&*self.store, tenant).await? else {
+            *entry.found() = Some(Found::Passed(Arc::clone(tenant)));
+            return Ok(());
         };
         *entry.found() = Some(Found::Not(unready.clone(), Instant::now()));
         Err(unready)
+    }
+
+    /// Why it may not be served yet, by what was last heard; nothing where it may, or nobody has asked.
+    #[must_use]
+    pub fn waits(&self, tenant: &Tenant) -> Option<Unready> {
+        if tenant.preflight == Preflight::Optional {
+            return None;
+        }
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = known.get(&tenant.id).map(Arc::clone);
+        drop(known);
+        match &*entry?.found() {
+            Some(Found::Not(unready, _)) => Some(unready.clone()),
+            Some(Found::Passed(_)) | None => None,
+        }
     }
 
     fn entry(&self, id: &TenantId) -> Arc<Entry> {
@@ -164,8 +193,11 @@ mod tests {
         assert!(matches!(before, Err(Unready::NeverPassed)), "{before:?}");
         pass(&store, &acme).await;
         assert!(passes.check(&acme).await.is_err(), "remembered");
+        assert!(passes.waits(&acme).is_some());
         tokio::time::advance(REMEMBERED).await;
+        assert!(passes.waits(&acme).is_some(), "nobody has asked again");
         assert!(passes.check(&acme).await.is_ok());
+        assert!(passes.waits(&acme).is_none());
         let other = passes.check(&tenant("a,b")).await;
         assert!(matches!(other, Err(Unready::Changed(_))), "{other:?}");
         pass(&store, &tenant("a,b")).await;

@@ -27,6 +27,8 @@ pub struct Facts {
     pub profile: Arc<Tenant>,
     /// Why it is not served, where it is not.
     pub aside: Option<StateNote>,
+    /// Why it is not served before a preflight has passed, where it is not.
+    pub waits: Option<String>,
     /// How long its access token may still be used; `None` where memory holds none.
     pub token_left: Option<Duration>,
     /// What its routes need, against what it has.

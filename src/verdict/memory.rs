@@ -102,6 +102,11 @@ impl Memory {
         std::mem::take(&mut *lock(&self.changed))
     }
 
+    /// Says that a tenant's verdict may have changed for a reason that no event tells.
+    pub fn look_again(&self, tenant: &TenantId) {
+        self.of(tenant, |_nothing_happened_to_it| true);
+    }
+
     fn find(&self, tenant: &TenantId) -> Option<Arc<Mutex<Recent>>> {
         read(&self.tenants).get(tenant).map(Arc::clone)
     }

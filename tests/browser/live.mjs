@@ -22,7 +22,7 @@ async function aFaultIsSeen (page, world) {
   await world.calls('acme', 'orders', 3)
   await comes('a grant is revoked: the row of its tenant changes by itself', async () => (await card(page, 'acme')).includes('✕ failing'), () => card(page, 'acme'))
   await comes('with the cause and what to do', async () => /grant revoked.*spapi-sidecar authorize acme/.test(await card(page, 'acme')), () => card(page, 'acme'))
-  await comes('the summary, where it joins the other one of that cause, and the tab follow', async () => /acme, stark: grant revoked engineering$/.test(await trouble(page, 'acme').innerText()) && await page.title() === '(8) spapi-sidecar', () => page.title())
+  await comes('the summary, where it joins the other one of that cause, and the tab follow', async () => /acme, stark: grant revoked engineering$/.test(await trouble(page, 'acme').innerText()) && await page.title() === '(9) spapi-sidecar', () => page.title())
   check('without a reload', await page.evaluate(() => window.neverLoadedAgain === true))
   for (const id of ids) await world.sandboxed('DELETE', `faults/${id}`)
 }

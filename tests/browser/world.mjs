@@ -14,8 +14,11 @@ const NORTH_AMERICA = 'sellingpartnerapi-na.amazon.com'
 
 /** Who there is: the selling partner and app of each. */
 export const TENANTS = {
-  acme: 'erp', globex: 'erp', hooli: 'erp', initech: 'erp', stark: 'erp', umbrella: 'billing', vandelay: 'erp', wayne: 'erp', wonka: 'erp'
+  acme: 'erp', globex: 'erp', hooli: 'erp', initech: 'erp', stark: 'erp', tyrell: 'erp', umbrella: 'billing', vandelay: 'erp', wayne: 'erp', wonka: 'erp'
 }
+
+/** Who is not served before a preflight has passed. */
+const WAITS = ['tyrell']
 
 /** Text that would run, were it not escaped. */
 export const MARKUP = '<img src=x onerror="document.title=1"><script>document.title=2</script>&amp;'
@@ -187,7 +190,7 @@ export class World {
       'auth_errors umbrella', 'auth_errors hooli', 'refresh_failing stark', 'tenant_quarantined stark', 'tenant_quarantined globex',
       'charge_method_due billing', 'client_secret_due erp', 'profile_review_due erp',
       'charge_method_lapsed umbrella', 'grant_revoked stark', 'role_missing hooli', 'throttled wayne', 'scope_not_granted wonka',
-      'tenant_quarantined globex', 'tenant_killed initech'
+      'tenant_quarantined globex', 'tenant_killed initech', 'preflight_pending tyrell'
     ]
     let missing
     const settled = await until(async () => {
@@ -201,7 +204,7 @@ export class World {
 
   yaml (proxy, admin) {
     const day = days => new Date(Date.now() + days * 86400e3).toISOString().slice(0, 10)
-    const tenants = Object.entries(TENANTS).map(([id, app]) => `  - { id: ${id}, app: ${app}, account: seller, region: na, marketplaces: [ATVPDKIKX0DER], scopes: [selling-partner-insights, inventory-and-order-tracking, amazon-fulfillment, product-listing] }`)
+    const tenants = Object.entries(TENANTS).map(([id, app]) => `  - { id: ${id}, app: ${app},${WAITS.includes(id) ? ' preflight: required,' : ''} account: seller, region: na, marketplaces: [ATVPDKIKX0DER], scopes: [selling-partner-insights, inventory-and-order-tracking, amazon-fulfillment, product-listing] }`)
     return `version: 1
 listen:
   proxy: ["127.0.0.1:${proxy}"]

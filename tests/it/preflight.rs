@@ -2,6 +2,7 @@
 //! skipped; a tenant that has to pass is served by nobody before it has, and by everybody after.
 
 mod record;
+mod waits;
 
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ pub(super) fn tenant(tenant: &Tenant, view: &View) -> Markup {
     let title = format!("tenant-{}", tenant.id);
     html! {
         article aria-labelledby=(title) class=(tenant.health) {
-            h3 #(title) tabindex="-1" { (tenant.id) " " (badge(tenant.health)) @if tenant.state != "active" { " " span.badge.set-aside { (tenant.state) } } }
+            h3 #(title) tabindex="-1" { (tenant.id) " " (badge(tenant.health)) @if tenant.state != "active" { " " span.badge.set-aside { (tenant.state) } } @if tenant.waits { " " span.badge.set-aside { "preflight pending" } } }
             div.why {
                 @if let Some(aside) = &tenant.set_aside { p.note { (tenant.state) " since " (moment(view, &aside.since)) " by " (aside.by) ": " (aside.reason) } }
                 @if let Some(probable) = &tenant.probable { (why(tenant, probable)) }

@@ -76,6 +76,8 @@ pub struct Tenant {
     pub state: &'static str,
     /// Since when, by whom and why, where it is not active.
     pub set_aside: Option<SetAside>,
+    /// Whether it waits for a preflight.
+    pub waits: bool,
     /// Seconds that its access token may still be used.
     pub token_left: Option<u64>,
     /// Seconds that it was issued for.

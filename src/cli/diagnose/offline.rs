@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::cli::{Complaint, kept};
 use crate::config::{Config, Date, Tenant};
+use crate::roster::Unready;
 use crate::store::StoreError;
 use crate::store::fleet::Standing;
 use crate::telemetry;
@@ -34,6 +35,7 @@ pub(super) fn diagnosis(
             window: config.alerts.auth_errors.1,
             profile: Arc::clone(tenant),
             aside: kept.aside.get(&tenant.id).map(note),
+            waits: kept.waits.get(&tenant.id).map(Unready::to_string),
             token_left: None,
             scopes: Coverage::of(tenant, &needs),
             needs: Arc::clone(&needs),

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::{Complaint, ConfigArg, Exit, store};
-use crate::config::{Config, Tenant, Tenants};
+use crate::config::{Config, Preflight, Tenant, Tenants};
+use crate::roster::Unready;
 use crate::store::fleet::FleetRecord;
 use crate::store::record::{AppCredentials, Grant};
 use crate::store::{Folder, GrantStore, StoreError, profile};
@@ -50,6 +51,8 @@ pub(super) struct Line {
     environment: String,
     /// Active, quarantined or killed; nothing when the store could not say.
     state: Option<&'static str>,
+    /// Optional, passed or pending; nothing when the store could not say.
+    pub(super) preflight: Option<&'static str>,
     /// Whether the store holds a refresh token; nothing when it could not be read.
     pub(super) grant: Option<bool>,
     /// Whether the store holds the app's client id and secret; nothing when it could not be read.
@@ -63,19 +66,13 @@ pub(super) async fn lines(
     store: &dyn GrantStore,
 ) -> Result<Vec<Line>, StoreError> {
     let mut lines = match &config.tenants {
-        Tenants::Listed(tenants) => tenants
-            .iter()
-            .map(|tenant| Line {
-                id: tenant.id.to_string(),
-                app: tenant.app.to_string(),
-                region: tenant.region.as_str().to_owned(),
-                environment: tenant.environment.as_str().to_owned(),
-                state: None,
-                grant: None,
-                credentials: None,
-                error: None,
-            })
-            .collect(),
+        Tenants::Listed(tenants) => {
+            let mut lines = Vec::new();
+            for tenant in tenants {
+                lines.push(line(store, tenant.id.to_string(), Some(tenant)).await);
+            }
+            lines
+        }
         Tenants::FromStore => profiles(store).await?,
     };
     let fleet = FleetRecord::load(store).await.map(|(fleet, _)| fleet).ok();
@@ -116,20 +113,42 @@ async fn profiles(store: &dyn GrantStore) -> Result<Vec<Line>, StoreError> {
         let Some((profile, _)) = profile::load(store, &tenant).await? else {
             continue;
         };
-        let profile = profile.ok();
-        let word = |of: fn(&Tenant) -> &str| profile.as_deref().map_or("?", of).to_owned();
-        lines.push(Line {
-            id,
-            app: word(|tenant| tenant.app.as_str()),
-            region: word(|tenant| tenant.region.as_str()),
-            environment: word(|tenant| tenant.environment.as_str()),
-            state: None,
-            grant: None,
-            credentials: None,
-            error: profile.is_none().then_some("profile_broken"),
-        });
+        lines.push(line(store, id, profile.ok().as_deref()).await);
     }
     Ok(lines)
+}
+
+/// What a profile says, and whether its preflight has passed; the rest is open.
+async fn line(store: &dyn GrantStore, id: String, profile: Option<&Tenant>) -> Line {
+    let word = |of: fn(&Tenant) -> &str| profile.map_or("?", of).to_owned();
+    let preflight = match profile {
+        Some(tenant) => preflight(store, tenant).await.ok(),
+        None => None,
+    };
+    Line {
+        id,
+        app: word(|tenant| tenant.app.as_str()),
+        region: word(|tenant| tenant.region.as_str()),
+        environment: word(|tenant| tenant.environment.as_str()),
+        state: None,
+        preflight,
+        grant: None,
+        credentials: None,
+        error: profile.is_none().then_some("profile_broken"),
+    }
+}
+
+/// How it stands with a tenant's preflight, in a word.
+pub(super) async fn preflight(
+    store: &dyn GrantStore,
+    tenant: &Tenant,
+) -> Result<&'static str, StoreError> {
+    let waits = Unready::of(store, tenant).await?;
+    Ok(match (tenant.preflight, waits) {
+        (Preflight::Optional, _) => "optional",
+        (Preflight::Required, None) => "passed",
+        (Preflight::Required, Some(_)) => "pending",
+    })
 }
 
 pub(super) fn as_json(lines: &[Line]) -> String {
@@ -151,6 +170,9 @@ pub(super) fn missing(lines: &[Line]) -> String {
         if line.grant == Some(false) {
             steps.push(format!("tenant {} has no refresh token in the store: run `spapi-sidecar tenant put-token {}`\n", line.id, line.id));
         }
+        if line.preflight == Some("pending") {
+            steps.push(format!("tenant {} is not served before its preflight has passed: run `spapi-sidecar preflight {}`\n", line.id, line.id));
+        }
     }
     // one app serves many tenants
     let mut said = BTreeSet::new();
@@ -164,16 +186,22 @@ pub(super) fn as_table(lines: &[Line]) -> String {
         Some(false) => "no",
         None => error.unwrap_or("?"),
     };
+    // an empty column is none: where nobody has to pass a preflight, there is nothing to say of it
+    let some_have_to = lines
+        .iter()
+        .any(|line| matches!(line.preflight, Some("passed" | "pending")));
+    let preflight = |text| if some_have_to { text } else { "" };
     let head = [
         "TENANT",
         "APP",
         "REGION",
         "ENVIRONMENT",
         "STATE",
+        preflight("PREFLIGHT"),
         "GRANT",
         "CREDENTIALS",
     ];
-    let rows: Vec<[&str; 7]> = std::iter::once(head)
+    let rows: Vec<[&str; 8]> = std::iter::once(head)
         .chain(lines.iter().map(|line| {
             [
                 line.id.as_str(),
@@ -181,12 +209,13 @@ pub(super) fn as_table(lines: &[Line]) -> String {
                 line.region.as_str(),
                 line.environment.as_str(),
                 line.state.unwrap_or("?"),
+                preflight(line.preflight.unwrap_or("?")),
                 word(line.grant, line.error),
                 word(line.credentials, line.error),
             ]
         }))
         .collect();
-    let widths = rows.iter().fold([0; 7], |mut widths, row| {
+    let widths = rows.iter().fold([0; 8], |mut widths, row| {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.len().max(*width);
         }
@@ -194,7 +223,7 @@ pub(super) fn as_table(lines: &[Line]) -> String {
     });
     rows.iter()
         .map(|row| {
-            let cells = row.iter().zip(widths);
+            let cells = row.iter().zip(widths).filter(|(_, width)| *width > 0);
             let line: String = cells
                 .map(|(cell, width)| format!("{cell:width$}  "))
                 .collect();

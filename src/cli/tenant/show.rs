@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::known_tenant;
+use super::{known_tenant, list};
 use crate::cli::{Complaint, ConfigArg, Exit, ask, store};
 use crate::config::{Account, Config, Tenant, Tenants};
 use crate::store::fleet::FleetRecord;
@@ -90,6 +90,8 @@ pub(super) async fn gathered(
         Some(Ok(tenant)) => {
             let credentials = AppCredentials::load(store, &tenant.app).await?;
             fields.insert("credentials".to_owned(), credentials.is_some().into());
+            let preflight = list::preflight(store, &tenant).await?;
+            fields.insert("preflight".to_owned(), preflight.into());
             if let Value::Object(profile) = of_profile(&tenant) {
                 fields.extend(profile);
             }
@@ -131,7 +133,7 @@ fn running(config: &Config, id: &str) -> Result<Value, Complaint> {
         .filter(|tenant| tenant.get("id").and_then(Value::as_str) == Some(id));
     let word = |tenant: &Value, key: &str| tenant.get(key).cloned().unwrap_or_default();
     Ok(ours.next().map_or(Value::Null, |tenant| {
-        json!({"state": word(tenant, "state"), "token_is_fresh": word(tenant, "token_is_fresh")})
+        json!({"state": word(tenant, "state"), "preflight_pending": word(tenant, "preflight_pending"), "token_is_fresh": word(tenant, "token_is_fresh")})
     }))
 }
 

@@ -275,7 +275,7 @@ async fn the_list_says_what_the_store_holds_and_never_a_value() {
     assert_eq!(
         json[1],
         serde_json::json!({"id": "zeta", "app": "erp", "region": "eu", "environment": "production",
-            "state": "active", "grant": false, "credentials": true, "error": null})
+            "state": "active", "preflight": "optional", "grant": false, "credentials": true, "error": null})
     );
 }
 

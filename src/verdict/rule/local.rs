@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::Draft;
-use crate::config::Preflight;
 use crate::outcome::Reason;
 use crate::telemetry::clock;
 use crate::tenant::TenantState;
@@ -21,6 +20,16 @@ const ONE_UNUSED: (u32, Duration) = (1, Duration::from_hours(1));
 
 /// The tenant's state.
 pub(super) fn state(draft: &mut Draft<'_>) {
+    if let Some(why) = &draft.facts.waits {
+        // nobody misses what was never served; a call that is refused for it says so itself
+        let why = vec![why.clone()];
+        draft.find(
+            Cause::PreflightPending,
+            Confidence::Certain,
+            Severity::Degraded,
+            why,
+        );
+    }
     let Some(aside) = &draft.facts.aside else {
         return;
     };
@@ -61,7 +70,7 @@ pub(super) fn rules(draft: &mut Draft<'_>) {
 fn stop(draft: &mut Draft<'_>, stopped: &Stopped) {
     use Severity::{Degraded, Failing, Notice};
     let facts = draft.facts;
-    let waits = facts.aside.is_none() && facts.profile.preflight == Preflight::Required;
+    let waits = facts.aside.is_none() && facts.waits.is_some();
     let (cause, severity) = match stopped.reason {
         Reason::TenantQuarantined if waits => (Cause::PreflightPending, Failing),
         Reason::ScopeDenied => (Cause::ScopeNotGranted, Degraded),
@@ -95,10 +104,14 @@ fn stop(draft: &mut Draft<'_>, stopped: &Stopped) {
         | Reason::BadRequest
         | Reason::HeaderTooLarge => return,
     };
+    let of = match &*stopped.operation {
+        // refused before anybody asked what it calls
+        "" => String::new(),
+        operation => format!(" of {operation}"),
+    };
     let mut evidence = vec![format!(
-        "{} call(s) of {}: {}, last at {}",
+        "{} call(s){of}: {}, last at {}",
         stopped.count,
-        stopped.operation,
         stopped.reason.code(),
         clock(stopped.last)
     )];

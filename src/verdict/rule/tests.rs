@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::config::{Config, Preflight, Tenant, Tenants};
+use crate::config::{Config, Tenant, Tenants};
 use crate::outcome::{Denial, Reason};
 use crate::verdict::cause::{Confidence::*, Severity::*};
 use crate::verdict::facts::{Around, Linkage, Sidecar, StateNote, needs};
@@ -27,8 +27,9 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000)
 }
 
-fn wants_preflight(facts: &mut Facts) {
-    Arc::make_mut(&mut facts.profile).preflight = Preflight::Required;
+fn waits_for_preflight(facts: &mut Facts) {
+    facts.waits =
+        Some("its profile says `preflight: required`, and none has passed yet".to_owned());
 }
 
 fn ago(seconds: u64) -> SystemTime {
@@ -57,6 +58,7 @@ fn healthy_of(account: &str, scopes: &str) -> Facts {
         now: now(),
         window: Duration::from_mins(5),
         aside: None,
+        waits: None,
         token_left: Some(Duration::from_mins(30)),
         scopes: Coverage::of(&profile, &needs),
         profile,
@@ -253,8 +255,11 @@ fn of_this_side() -> Vec<Situation> {
         "no sidecar answers, and the store lacks the grant": |f| down(f, &["grant_missing"]) => say(Cause::GrantMissing, Certain, Failing);
         "no sidecar answers, and the charge method has lapsed": |f| { down(f, &[]); bad_charge(f, Standing::Lapsed); } => say(Cause::SidecarDown, Certain, Failing);
         "the tenant was set aside": |f| aside(f, TenantState::Quarantined) => say(Cause::TenantQuarantined, Certain, Degraded);
-        "the profile wants a preflight, and none has passed": |f| { wants_preflight(f); stop(f, "getOrders", Reason::TenantQuarantined); } => say(Cause::PreflightPending, Certain, Failing);
-        "a tenant that has passed its preflight was set aside": |f| { wants_preflight(f); aside(f, TenantState::Quarantined); stop(f, "getOrders", Reason::TenantQuarantined); } => say(Cause::TenantQuarantined, Certain, Degraded);
+        "the profile wants a preflight, none has passed, and nobody calls": |f| waits_for_preflight(f) => say(Cause::PreflightPending, Certain, Degraded);
+        "the profile wants a preflight, none has passed, and the store has no grant yet": |f| { waits_for_preflight(f); no_token(f, "grant_missing"); } => say(Cause::GrantMissing, Certain, Failing);
+        "a preflight has passed since a call was refused for want of one": |f| stop(f, "getOrders", Reason::TenantQuarantined) => None;
+        "the profile wants a preflight, none has passed, and a call was refused": |f| { waits_for_preflight(f); stop(f, "getOrders", Reason::TenantQuarantined); } => say(Cause::PreflightPending, Certain, Failing);
+        "a tenant that waits for its preflight was set aside": |f| { waits_for_preflight(f); aside(f, TenantState::Quarantined); stop(f, "getOrders", Reason::TenantQuarantined); } => say(Cause::TenantQuarantined, Certain, Degraded);
         "the tenant was set aside and its cause stands": |f| { aside(f, TenantState::Quarantined); no_token(f, "grant_revoked"); } => say(Cause::GrantRevoked, Certain, Failing);
         "placeholders are vended and never used": |f| { for _ in 0..3 { f.recent.vended(ago(900)); } } => None;
         "a program holds a real token": |f| f.recent.real_token = Some(ago(9)) => None;

@@ -232,12 +232,12 @@ async fn walk(
     let admitted = async {
         let admitted = head::admit(connection, request, world.config.listen.limits.header_bytes)?;
         let tenant = whose(connection, world, &admitted).await?;
+        record.tenant = Some(tenant.id.clone());
+        standing::check(&connection.shared().fleet, &tenant.id)?;
+        standing::passed(&connection.shared().passes, &tenant).await?;
         Ok::<_, Failure>((admitted, tenant))
     };
     let (admitted, tenant) = admitted.instrument(Step::Admit.span()).await?;
-    record.tenant = Some(tenant.id.clone());
-    standing::check(&connection.shared().fleet, &tenant.id)?;
-    standing::passed(&connection.shared().passes, &tenant).await?;
     if phantom::is_tokens_call(&admitted) {
         let answered = phantom::tokens_api(connection, world, &tenant, admitted, record);
         return Box::pin(answered).await.map(Answer::Local);

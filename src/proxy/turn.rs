@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::request::Authorized;
 use super::send::Retry;
@@ -20,6 +21,7 @@ use crate::outcome::{Failure, Reason};
 use crate::pace::{Call, Crowded, Lane, Place};
 use crate::policy::Credential;
 use crate::telemetry::record::Record;
+use crate::telemetry::trace::Step;
 
 /// The lane of a request, where requests are paced at all.
 pub(super) fn lane(
@@ -54,7 +56,7 @@ pub(super) async fn take(
         return Ok(None);
     };
     let from = Instant::now();
-    let entered = {
+    let enters = async {
         let _held = connection.pulse.hold();
         tokio::select! {
             biased;
@@ -62,7 +64,7 @@ pub(super) async fn take(
             () = connection.pulse.client_has_gone() => Err(Crowded { retry_in: Duration::ZERO }),
         }
     };
-    match entered {
+    match enters.instrument(Step::Pace.span()).await {
         Ok(place) => {
             record.paced += place.waited();
             retry.has_waited(place.waited());

@@ -24,11 +24,11 @@ pub(super) const TARGET: &str = "spapi_sidecar::walk";
 /// A step of the walk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// Target, Host and SNI agree; whose request it is.
+    /// Target, Host and SNI agree; whose request it is, and whether they are served.
     Admit,
     /// Policy speaks.
     Authorize,
-    /// Held back on purpose.
+    /// Held back on purpose: until there is a place in the quota, and after a 429.
     Pace,
     /// A token is found or waited for.
     Credential,

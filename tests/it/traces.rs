@@ -93,6 +93,7 @@ async fn a_request_is_a_span_with_one_below_it_for_each_step_of_the_walk() {
         [
             "admit",
             "authorize",
+            "pace",
             "credential",
             "inject",
             "send",
@@ -217,8 +218,14 @@ async fn what_is_refused_repeated_or_fails_is_told_by_its_span_and_its_lines_nam
         "send",
         "return",
     ];
-    assert_eq!(steps(&collector, &spans[1])[2..], twice);
-    assert!(steps(&collector, &spans[2]).contains(&"pace".to_owned()));
+    assert_eq!(steps(&collector, &spans[1])[3..], twice);
+    let paced = ["pace", "credential", "inject", "send"];
+    let steps = steps(&collector, &spans[2]);
+    assert_eq!(
+        steps[2..],
+        [&paced[..], &paced[..], &["return"]].concat(),
+        "a place in line at first, a pause after the 429"
+    );
     let spoken = sidecar.stdout();
     let trace = format!("\"trace_id\":\"{}\"", hex(&spans[1].trace_id));
     assert!(
@@ -233,6 +240,55 @@ async fn what_is_refused_repeated_or_fails_is_told_by_its_span_and_its_lines_nam
         2,
         "the failure and its record"
     );
+}
+
+/// listInboundPlans: two a second and a burst of six, by the catalog.
+const PLANS: &str = "/inbound/fba/2024-03-20/inboundPlans";
+
+/// A sidecar that is asked for one operation more often than its burst allows, and the spans of those requests.
+async fn crowd(throttle: &str) -> (Collector, ChildSidecar, Vec<Span>) {
+    let collector = Collector::start(Manner::Takes).await;
+    let setup = Setup {
+        sections: collector.section(""),
+        throttle: throttle.to_owned(),
+        routes: format!("\n  - {{ allow: GET {PLANS}, scope: amazon-fulfillment }}"),
+        ..Setup::default()
+    };
+    let sidecar = ChildSidecar::with(setup, &[]).await;
+    // what the quota is, is known from the first answer on
+    assert_eq!(sidecar.call(PLANS, &[]).await.status, 200);
+    let calls = (0..9).map(|_| sidecar.call(PLANS, &[]));
+    let _answers = futures_util::future::join_all(calls).await;
+    let spans = requests(&collector, 10).await;
+    (collector, sidecar, spans)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wait_in_line_is_a_step_of_its_own() {
+    let (collector, _sidecar, spans) = crowd("{}").await;
+    let all = collector.spans();
+    let named =
+        |name: &str| -> Vec<&Span> { all.iter().filter(|span| span.name == name).collect() };
+    assert_eq!(named("pace").len(), spans.len());
+    // who stands in line to the end sees those before it go out and come back
+    let saw_one_go = |pace: &Span| {
+        named("send").iter().any(|send| {
+            send.trace_id != pace.trace_id
+                && send.start_time_unix_nano > pace.start_time_unix_nano
+                && send.end_time_unix_nano < pace.end_time_unix_nano
+        })
+    };
+    assert!(named("pace").into_iter().any(saw_one_go), "{all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_for_which_there_is_no_place_in_line_ends_with_that_step() {
+    let (collector, _sidecar, spans) = crowd("{ max_wait: 0s }").await;
+    let refused = spans
+        .iter()
+        .find(|span| attribute(span, "error.type").as_deref() == Some("throttled"));
+    let refused = refused.expect("there are more calls than places");
+    assert_eq!(steps(&collector, refused), ["admit", "authorize", "pace"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -307,16 +363,16 @@ async fn spans_that_the_collector_does_not_take_are_counted_and_that_is_said_onc
     let says = |text: &str| sidecar.stdout().matches(text).count();
     for round in 1..=2 {
         assert_eq!(sidecar.call(ORDERS, &[]).await.status, 200);
-        // six steps and the request
+        // seven steps and the request
         let mut dropped = 0;
         for _ in 0..200 {
             dropped = metric(&sidecar, "spapi_sidecar_telemetry_dropped_total").await;
-            if dropped == round * 7 {
+            if dropped == round * 8 {
                 break;
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        assert_eq!(dropped, round * 7);
+        assert_eq!(dropped, round * 8);
     }
     assert_eq!(says("the OTLP collector does not take traces"), 1);
     collector.behave(Manner::Takes);

@@ -164,6 +164,7 @@ impl App {
         let readiness = Arc::new(Readiness::new(world.tenants.standing().len()));
         let verdicts = Verdicts::new(&shared, &store, &seen.memory);
         verdicts.start(&readiness);
+        alerting::explain(&shared, &verdicts);
         let dated = Arc::clone(&verdicts);
         let dues: alerting::Dues = Arc::new(move || dated.dues());
         reading::answer(&seen.metrics, &shared, &dues);

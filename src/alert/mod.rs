@@ -6,8 +6,9 @@
 //! ids, closed words, templates, counts and dates, never a secret; a request waits for nothing here.
 //! Failure mode: none for requests; a notice that cannot be delivered becomes a line of the audit ([`webhook`]).
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -109,12 +110,19 @@ impl fmt::Display for AlertKind {
 /// Sets a tenant aside for a cause, or serves it again. It must neither block nor fail.
 pub type Act = Box<dyn Fn(&TenantId, QuarantineCause, Order) + Send + Sync>;
 
+/// The probable cause of a tenant's trouble and its next step, in words; nothing where none is known.
+pub type Explain = Box<dyn Fn(&TenantId) -> Option<String> + Send + Sync>;
+
 /// The alerts of a process.
 pub struct Alerts {
     origin: Instant,
     inner: Mutex<Inner>,
     outlet: OnceLock<mpsc::Sender<Letter>>,
     act: OnceLock<Act>,
+    explain: OnceLock<Explain>,
+    /// What has turned and was not said yet, in its order.
+    unsaid: Mutex<VecDeque<Notice>>,
+    saying: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -136,6 +144,9 @@ impl Alerts {
             }),
             outlet: OnceLock::new(),
             act: OnceLock::new(),
+            explain: OnceLock::new(),
+            unsaid: Mutex::default(),
+            saying: Mutex::default(),
         })
     }
 
@@ -153,6 +164,11 @@ impl Alerts {
     /// Who sets tenants aside. The first call counts.
     pub fn act(&self, act: Act) {
         let _first_counts = self.act.set(act);
+    }
+
+    /// Who explains what a tenant's credentials meet with. The first call counts.
+    pub fn explain(&self, explain: Explain) {
+        let _first_counts = self.explain.set(explain);
     }
 
     /// Looks at the clock: what time alone turns, turns here.
@@ -196,17 +212,56 @@ impl Alerts {
             let mut inner = self.inner();
             let Inner { rules, board } = &mut *inner;
             change(rules, board, now);
-            // said under the lock, so that a clearing never overtakes its firing
-            for notice in board.take_notices() {
-                self.say(notice);
-            }
+            // under the lock, so that a clearing never overtakes its firing
+            lock(&self.unsaid).extend(board.take_notices());
             rules.quarantines.take_orders()
         };
-        // outside of it: whoever acts says so in an event, which comes back here
+        // outside of it: whoever explains looks into other rooms, and whoever acts says so in an event, which comes back here
+        self.say_all();
         if let Some(act) = self.act.get() {
             for (tenant, cause, order) in orders {
                 act(&tenant, cause, order);
             }
+        }
+    }
+
+    /// Says what has turned, unless somebody is at it, who then says this too. Nobody waits here: whoever speaks looks into
+    /// rooms whose locks this caller may hold.
+    fn say_all(&self) {
+        while !lock(&self.unsaid).is_empty() {
+            let _saying = match self.saying.try_lock() {
+                Ok(saying) => saying,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            while let Some(mut notice) = self.next_unsaid() {
+                self.explained(&mut notice);
+                self.say(notice);
+            }
+        }
+    }
+
+    fn next_unsaid(&self) -> Option<Notice> {
+        lock(&self.unsaid).pop_front()
+    }
+
+    /// What credentials meet with has many causes: adds the one that the diagnosis finds.
+    fn explained(&self, notice: &mut Notice) {
+        let alert = &mut notice.alert;
+        let is_explained = matches!(
+            alert.kind,
+            AlertKind::AuthErrors | AlertKind::RefreshFailing
+        );
+        if !is_explained || notice.turn != Turn::Firing {
+            return;
+        }
+        let (Some(explain), Ok(tenant)) = (self.explain.get(), TenantId::parse(&alert.subject))
+        else {
+            return;
+        };
+        if let Some(why) = explain(&tenant) {
+            alert.detail.push_str("; ");
+            alert.detail.push_str(&why);
         }
     }
 
@@ -233,8 +288,12 @@ impl Alerts {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // what is on the board is whole between any two of its changes
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Observer for Alerts {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::StartError;
 use super::hook::Hook;
+use super::verdicts::Verdicts;
 use crate::alert::due::Due;
 use crate::alert::webhook::{self, Carrier, Courier, Patience};
 use crate::alert::{AlertKind, Call, Order};
@@ -64,6 +65,14 @@ pub(super) fn tell(shared: &Shared, world: &World, own: Vec<SocketAddr>) -> Resu
     shared.alerts.tell(outlet);
     let _courier = tasks.control("webhook", courier.run(letters, tasks.stopping()));
     Ok(())
+}
+
+/// What credentials meet with is explained as everywhere else.
+pub(super) fn explain(shared: &Shared, verdicts: &Arc<Verdicts>) {
+    // a strong one would keep both alive for ever
+    let verdicts = Arc::downgrade(verdicts);
+    let explain = move |tenant: &TenantId| verdicts.upgrade()?.explanation(tenant);
+    shared.alerts.explain(Box::new(explain));
 }
 
 /// Turns the clock, and looks at the dates. What traffic has seen before is nothing new.

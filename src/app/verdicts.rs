@@ -99,6 +99,24 @@ impl Verdicts {
         Some(self.health_of(&[tenant], false))
     }
 
+    /// The probable cause of a tenant's trouble, how sure, whose it is and what to do; nothing where none is found.
+    pub(super) fn explanation(&self, id: &TenantId) -> Option<String> {
+        let tenant = self.shared.world.load().tenants.get(id)?;
+        let common = self.common();
+        let days = due::days(&common.dues);
+        let checked = Checked::of(self.facts(&common, &days, &tenant));
+        let found = checked.diagnosis.probable()?;
+        let owner = found.owner.as_ref();
+        Some(format!(
+            "{} {}; {}{}: {}",
+            found.confidence.as_str(),
+            found.cause.as_str(),
+            found.whose.as_str().replace('_', " "),
+            owner.map_or_else(String::new, |owner| format!(" ({owner})")),
+            found.next_step
+        ))
+    }
+
     fn health_of(&self, tenants: &[Arc<Tenant>], all_apps: bool) -> Health {
         let common = self.common();
         let days = due::days(&common.dues);

@@ -48,6 +48,10 @@ const LONGEST_LOOK: Duration = Duration::from_secs(2);
 /// Shortest lease: the store's own bounds on a read and a write have to fit in.
 const SHORTEST_LEASE: Duration = Duration::from_secs(3);
 
+/// How often a lease is written where nobody says what became of the write. A store that is read and cannot be written, say a
+/// standby without a leader, is told from one that lost an answer by its doing so again.
+const MOST_UNHEARD: usize = 3;
+
 /// Most records of which something is known at a time; beyond it everything is forgotten and learnt again.
 const MOST_KNOWN: usize = 40_000;
 
@@ -84,8 +88,9 @@ impl Rules {
 enum Acquired {
     /// The lease is ours.
     Held(Box<Held>),
-    /// It is lost, or nobody knows: this nonce in the record, written after this moment, would be ours.
-    Perhaps(Nonce, Instant),
+    /// Somebody else wrote first, as it seems; or nobody knows, and this is why. This nonce in the record, written after this
+    /// moment, would be ours.
+    Perhaps(Nonce, Instant, Option<StoreError>),
 }
 
 /// How long to wait before the next look at a record that somebody else holds.
@@ -161,6 +166,7 @@ impl Leases {
         let patience = Instant::now() + self.rules.lease * 3;
         let insists = self.known(&key.grant, |known| known.demanded);
         let mut ours: Option<(Nonce, Instant)> = None;
+        let mut unheard: Vec<StoreError> = Vec::new();
         let mut waiting = Waiting::new();
         loop {
             let looked = Instant::now();
@@ -189,11 +195,17 @@ impl Leases {
                     )
                 }
                 (Step::Held | Step::Acquire | Step::Fail(_), _) => {
+                    if unheard.len() >= MOST_UNHEARD
+                        && let Some(error) = unheard.pop()
+                    {
+                        return Err(error.into());
+                    }
                     match self.acquire(&place, record).await? {
                         Acquired::Held(held) => *held,
                         // lost, or not known: the next look tells
-                        Acquired::Perhaps(nonce, since) => {
+                        Acquired::Perhaps(nonce, since, why) => {
                             ours = Some((nonce, since));
+                            unheard.extend(why);
                             let jitter = FIRST_LOOK.mul_f64(rand::random::<f64>());
                             tokio::time::sleep(jitter).await;
                             continue;
@@ -260,13 +272,17 @@ impl Leases {
                 let held = Held::new(store, place.clone(), record, nonce, since);
                 Ok(Acquired::Held(Box::new(held)))
             }
-            Err(error @ (StoreError::Denied(_) | StoreError::Sealed(_) | StoreError::Local(_))) => {
-                Err(error.into())
-            }
-            // a conflict too may be with our own write, sent twice by whatever stands between
+            Err(
+                error @ (StoreError::Denied(_)
+                | StoreError::Sealed(_)
+                | StoreError::Throttled(_)
+                | StoreError::Local(_)),
+            ) => Err(error.into()),
+            // it may be with our own write, sent twice by whatever stands between
+            Err(StoreError::Conflict(_)) => Ok(Acquired::Perhaps(nonce, since, None)),
             Err(error) => {
                 tracing::debug!(record = %place, cause = error.cause(), "the lease was not acquired for certain");
-                Ok(Acquired::Perhaps(nonce, since))
+                Ok(Acquired::Perhaps(nonce, since, Some(error)))
             }
         }
     }

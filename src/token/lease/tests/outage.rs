@@ -61,6 +61,29 @@ async fn without_the_store_nothing_is_exchanged_and_the_cause_is_the_stores() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_is_read_but_not_written_keeps_nobody_waiting_and_is_named() {
+    for error in [
+        StoreError::NotLeader("no leader".to_owned()),
+        StoreError::Throttled("a quota".to_owned()),
+        StoreError::Timeout("no answer".to_owned()),
+        StoreError::Unavailable("reset".to_owned()),
+        StoreError::Protocol("a page".to_owned()),
+        StoreError::Denied("no policy".to_owned()),
+    ] {
+        let (world, fleet) = fleet(1).await;
+        let sidecar = &fleet[0];
+        *sidecar.line.takes_no_writes.lock().unwrap() = Some(error.clone());
+        let answer = tokio::time::timeout(Duration::from_secs(5), sidecar.token()).await;
+        let failure = answer.expect("it is answered").unwrap_err();
+        assert_eq!(failure.cause.as_str(), error.cause());
+        assert_eq!(world.exchanges(), 0, "{error}: there is no lease");
+        *sidecar.line.takes_no_writes.lock().unwrap() = None;
+        tokio::time::sleep(failure.retry_in).await;
+        assert!(sidecar.token().await.is_ok(), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sidecar_that_hears_of_anothers_failure_names_its_cause_and_asks_nobody() {
     let (world, fleet) = fleet(2).await;
     world.lwa.down.store(true, Ordering::Relaxed);

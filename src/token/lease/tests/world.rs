@@ -183,6 +183,8 @@ pub(super) struct Line {
     /// What becomes of the next writes of token records.
     pub(super) faults: Mutex<VecDeque<WriteFault>>,
     pub(super) cut: AtomicBool,
+    /// What every write comes to, although reads work.
+    pub(super) takes_no_writes: Mutex<Option<StoreError>>,
     /// How long a read of the app's record takes from now on.
     pub(super) stall: Mutex<Duration>,
 }
@@ -232,6 +234,10 @@ impl GrantStore for Line {
             self.world.writes.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(WRITE).await;
             self.through()?;
+            let refused = self.takes_no_writes.lock().unwrap().clone();
+            if let Some(error) = refused {
+                return Err(error);
+            }
             let unheard = || Err(StoreError::Timeout("no answer".to_owned()));
             let fault = matches!(key, RecordKey::Token(..))
                 .then(|| self.faults.lock().unwrap().pop_front())
@@ -302,6 +308,7 @@ impl Sidecar {
             world: Arc::clone(world),
             faults: Mutex::default(),
             cut: AtomicBool::default(),
+            takes_no_writes: Mutex::default(),
             stall: Mutex::default(),
         });
         let tasks = Tasks::new(Handle::current());

@@ -236,4 +236,34 @@ impl StoreError {
             Self::Local(_) => "store_local",
         }
     }
+
+    /// What a person does about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Conflict(_) => "nothing, unless it lasts: the sidecar tries again by itself",
+            Self::Denied(_) => {
+                "check the sidecar's login to the store and its policy there (deploy/vault/policy.hcl says what it needs)"
+            }
+            Self::Throttled(_) => {
+                "raise the rate-limit quota on the sidecar's paths in Vault (`sys/quotas/rate-limit`); the sidecar tries again by itself"
+            }
+            Self::Sealed(_) => "unseal Vault; the sidecar goes on by itself",
+            Self::NotLeader(_) => {
+                "see why Vault's cluster has no leader (`vault operator raft list-peers`); the sidecar goes on by itself"
+            }
+            Self::Timeout(_) => {
+                "see what slows the store down, or what holds back the packets to it; the sidecar tries again by itself"
+            }
+            Self::Unavailable(_) => {
+                "check that the store is up and that this machine reaches it; the sidecar tries again by itself"
+            }
+            Self::Protocol(_) => {
+                "check `address`, `kv_mount` and `auth` of the store in the configuration; the sidecar's log says what it answered"
+            }
+            Self::Local(_) => {
+                "see the sidecar's log: a file or a value that the store needs is not as it has to be"
+            }
+        }
+    }
 }

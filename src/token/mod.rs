@@ -170,7 +170,7 @@ impl Cause {
     #[must_use]
     pub fn remedy(&self) -> String {
         match self {
-            Self::Store(_) => "check that the store is up, unsealed and lets the sidecar read; `spapi-sidecar tenant list` shows what it can see".to_owned(),
+            Self::Store(error) => error.remedy().to_owned(),
             Self::NoGrant(tenant) => format!("run `spapi-sidecar tenant put-token {tenant}` with the refresh token of its authorization"),
             Self::NoApp(app) => format!("run `spapi-sidecar app put {app}` with its client id and client secret"),
             Self::GrantRevoked => "the selling partner has to authorize the application again; then store the new refresh token with `spapi-sidecar tenant put-token`".to_owned(),

@@ -4,6 +4,7 @@
 //! Invariants: nothing secret is in any of them; live says that the process answers, ready that it may take traffic.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use axum::Json;
 use axum::Router;
@@ -20,6 +21,8 @@ use super::Office;
 #[derive(Debug)]
 pub struct Readiness {
     store_read: AtomicBool,
+    /// Why it was not read when it was last tried.
+    store_cause: Mutex<Option<&'static str>>,
     tenants_left: AtomicUsize,
     ready: watch::Sender<bool>,
 }
@@ -30,6 +33,7 @@ impl Readiness {
     pub fn new(tenants: usize) -> Self {
         Self {
             store_read: AtomicBool::new(false),
+            store_cause: Mutex::default(),
             tenants_left: AtomicUsize::new(tenants),
             ready: watch::Sender::new(false),
         }
@@ -39,6 +43,12 @@ impl Readiness {
     pub fn store_was_read(&self) {
         self.store_read.store(true, Ordering::Release);
         self.check();
+    }
+
+    /// The store could not be read; the cause is [`crate::store::StoreError::cause`].
+    pub fn store_was_not_read(&self, cause: &'static str) {
+        let known = self.store_cause.lock();
+        *known.unwrap_or_else(PoisonError::into_inner) = Some(cause);
     }
 
     /// A standing tenant's first exchange has ended, well or badly.
@@ -70,7 +80,10 @@ impl Readiness {
     fn waiting_for(&self) -> Vec<String> {
         let mut waiting = Vec::new();
         if !self.store_read.load(Ordering::Acquire) {
-            waiting.push("the store to be read".to_owned());
+            let cause = self.store_cause.lock();
+            let cause = *cause.unwrap_or_else(PoisonError::into_inner);
+            let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
+            waiting.push(format!("the store to be read{cause}"));
         }
         let tenants = self.tenants_left.load(Ordering::Acquire);
         if tenants > 0 {
@@ -123,6 +136,9 @@ mod tests {
     async fn ready_is_what_happens_when_the_store_was_read_and_every_tenant_answered() {
         let readiness = Readiness::new(1);
         assert_eq!(readiness.waiting_for().len(), 2);
+        readiness.store_was_not_read("store_sealed");
+        let waiting = readiness.waiting_for();
+        assert_eq!(waiting[0], "the store to be read (store_sealed)");
         readiness.store_was_read();
         readiness.tenant_has_answered();
         assert!(readiness.waiting_for().is_empty());

@@ -120,6 +120,7 @@ async fn read_phantom_key(shared: &Shared, store: &dyn GrantStore, readiness: &R
             }
             Err(error) => {
                 tracing::warn!(%error, cause = error.cause(), store = store.describe(), "the store cannot be read yet; the sidecar is not ready");
+                readiness.store_was_not_read(error.cause());
                 tokio::time::sleep(STORE_PAUSE).await;
             }
         }

@@ -4,4 +4,3 @@ mod fleet;
 mod holder;
 mod rotation;
 mod sealed;
-mod stage;

@@ -31,6 +31,7 @@ mod metrics;
 mod names;
 mod next_hop;
 mod onboard;
+mod outage;
 mod pace;
 mod phantom;
 mod policy;

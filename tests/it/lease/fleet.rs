@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::stage::{Stage, until};
+use crate::support::fleet::{Stage, until};
 
 const TENANTS: usize = 20;
 

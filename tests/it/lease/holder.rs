@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use spapi_sidecar::sandbox::Fault;
 
-use super::stage::{Member, Stage, until};
+use crate::support::fleet::{Member, Stage, until};
 
 const LWA: &str = "{ timeout: 2s }";
 

@@ -9,7 +9,7 @@ use spapi_sidecar::sandbox::AppRegistration;
 use spapi_sidecar::secret::{ClientId, ClientSecret, RefreshToken};
 use tokio::task::JoinSet;
 
-use super::stage::{Member, Stage, tenant, until};
+use crate::support::fleet::{Member, Stage, tenant, until};
 
 const ID: &str = "amzn1.application-oa2-client.canary";
 const OLD: &str = "amzn1.oa2-cs.v1.canary";

@@ -182,6 +182,14 @@ impl Process {
         self.child.lock().unwrap().id()
     }
 
+    /// How many log lines there are so far with this message and this cause.
+    pub(crate) fn said(&self, message: &str, cause: &str) -> usize {
+        let lines = self.lines().into_iter();
+        lines
+            .filter(|line| line["message"] == message && line["cause"] == cause)
+            .count()
+    }
+
     fn lines(&self) -> Vec<Value> {
         let text = self.stdout.text();
         let whole = text
@@ -201,7 +209,8 @@ impl Process {
             .find(|line| line["message"] == message)
     }
 
-    fn has_ended(&self) -> bool {
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
         self.child.lock().unwrap().try_wait().unwrap().is_some()
     }
 

@@ -5,6 +5,8 @@ use std::sync::Once;
 pub(crate) mod admin;
 pub(crate) mod child;
 pub(crate) mod collector;
+pub(crate) mod fleet;
+pub(crate) mod gate;
 pub(crate) mod peer;
 pub(crate) mod search;
 pub(crate) mod sidecar;

@@ -1,7 +1,7 @@
 //! A real server that speaks Vault's API, for one test.
 //!
-//! It listens on loopback, keeps everything in memory, knows one root token and dies with its [`TestVault`]. It is
-//! OpenBao, installed by `tests/support/openbao.sh`. Where that cannot be had, a test is skipped with a loud word,
+//! It listens on loopback, keeps everything in memory (unless it is one of `kept`), knows one root token and dies with its
+//! [`TestVault`]. It is OpenBao, installed by `tests/support/openbao.sh`. Where that cannot be had, a test is skipped with a loud word,
 //! except in CI, where it fails.
 
 use std::net::TcpListener;
@@ -12,6 +12,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use spapi_sidecar::config::{VaultAuth, VaultStore};
+
+mod kept;
+
+use kept::Kept;
 
 /// The token that may do everything.
 pub(crate) const ROOT: &str = "root";
@@ -29,6 +33,9 @@ pub(crate) struct TestVault {
     address: String,
     ca_file: Option<PathBuf>,
     http: reqwest::Client,
+    root: String,
+    /// How it is started again, where it can be.
+    kept: Option<Kept>,
 }
 
 impl TestVault {
@@ -79,6 +86,8 @@ impl TestVault {
             address: format!("{scheme}://127.0.0.1:{port}"),
             ca_file: tls.then(|| folder.path().join("vault-ca.pem")),
             http: http.build().unwrap(),
+            root: ROOT.to_owned(),
+            kept: None,
             folder,
         };
         vault.becomes_healthy().await.then_some(vault)
@@ -136,7 +145,7 @@ impl TestVault {
 
     /// A store in this server with the root token.
     pub(crate) fn root_config(&self) -> VaultStore {
-        self.config(VaultAuth::TokenFile(self.file("root-token", ROOT)))
+        self.config(VaultAuth::TokenFile(self.file("root-token", &self.root)))
     }
 
     /// Calls the API as root and expects success; the answer's body, or null.
@@ -158,7 +167,7 @@ impl TestVault {
                 method.parse().unwrap(),
                 format!("{}/v1/{path}", self.address),
             )
-            .header("x-vault-token", ROOT)
+            .header("x-vault-token", &self.root)
             .json(&body);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -175,7 +184,7 @@ impl TestVault {
         let answer = self
             .http
             .get(format!("{}/v1/{path}", self.address))
-            .header("x-vault-token", ROOT)
+            .header("x-vault-token", &self.root)
             .send();
         let answer = answer.await.unwrap();
         if answer.status() == 404 {

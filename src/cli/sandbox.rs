@@ -31,7 +31,7 @@ On every host, besides Amazon's own paths:
   any    /_sandbox/{echo,sink,body/N?seed=S,status/CODE,trailers,truncate/N}
 
 Faults: an object with exactly one of
-  expire_tokens_now, revoke_grant, unlink_vendor_group
+  expire_tokens_now, revoke_grant, rotate_refresh_token, unlink_vendor_group
                          true, a selling partner's name or its refresh token's fingerprint
   revoke_scope           a role, as a name or a slug
   lapse_charge_method    true (403), 401 or 403

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `expire_tokens_now` | true, or WHOM | once, at once: every token issued so far has expired |
 //! | `revoke_grant` | true, or WHOM | LWA answers `invalid_grant`, calls with its tokens 403 "revoked, malformed or invalid" |
+//! | `rotate_refresh_token` | true, or WHOM | LWA answers with a new refresh token, and refuses the one that was spent from then on |
 //! | `revoke_scope` | role | operations that need the role answer 403; so do RDTs for its data elements, with 400 |
 //! | `lapse_charge_method` | true, 401 or 403 | calls answer 403 (or 401) Unauthorized |
 //! | `expire_client_secret` | true | calls answer 403 "The LWA secret token you provided has expired." |
@@ -46,6 +47,7 @@ pub struct Fault {
 pub(super) enum FaultKind {
     ExpireTokensNow(Whom),
     RevokeGrant(Whom),
+    RotateRefreshToken(Whom),
     RevokeScope(String),
     LapseChargeMethod(StatusCode),
     ExpireClientSecret,
@@ -115,6 +117,7 @@ pub enum FaultError {
 struct Spelling {
     expire_tokens_now: Option<Value>,
     revoke_grant: Option<Value>,
+    rotate_refresh_token: Option<Value>,
     revoke_scope: Option<String>,
     lapse_charge_method: Option<Value>,
     expire_client_secret: Option<bool>,
@@ -197,6 +200,8 @@ impl Spelling {
             whom("expire_tokens_now", self.expire_tokens_now.as_ref())?
                 .map(FaultKind::ExpireTokensNow),
             whom("revoke_grant", self.revoke_grant.as_ref())?.map(FaultKind::RevokeGrant),
+            whom("rotate_refresh_token", self.rotate_refresh_token.as_ref())?
+                .map(FaultKind::RotateRefreshToken),
             self.revoke_scope.clone().map(FaultKind::RevokeScope),
             lapse.map(FaultKind::LapseChargeMethod),
             secret,
@@ -288,6 +293,7 @@ impl FaultKind {
         match self {
             Self::ExpireTokensNow(_) => "expire_tokens_now",
             Self::RevokeGrant(_) => "revoke_grant",
+            Self::RotateRefreshToken(_) => "rotate_refresh_token",
             Self::RevokeScope(_) => "revoke_scope",
             Self::LapseChargeMethod(_) => "lapse_charge_method",
             Self::ExpireClientSecret => "expire_client_secret",

@@ -146,6 +146,8 @@ pub(super) enum BadToken {
 pub(super) struct Ledger {
     apps: HashMap<Digest, Vec<Digest>>,
     grants: HashMap<Digest, Arc<Grant>>,
+    /// Refresh tokens that were replaced.
+    spent: HashSet<Digest>,
     codes: HashSet<Digest>,
     tokens: HashMap<Digest, Token>,
 }
@@ -182,6 +184,9 @@ impl Ledger {
     /// The grant that a refresh token stands for.
     pub(super) fn grant(&mut self, refresh_token: &str, client: Digest) -> Option<Arc<Grant>> {
         let key = digest_of(refresh_token);
+        if self.spent.contains(&key) {
+            return None;
+        }
         if let Some(known) = self.grants.get(&key) {
             let bound_elsewhere = known.client.is_some_and(|bound| bound != client);
             return (!bound_elsewhere).then(|| Arc::clone(known));
@@ -201,6 +206,17 @@ impl Ledger {
         });
         self.grants.insert(key, Arc::clone(&grant));
         Some(grant)
+    }
+
+    /// Puts another refresh token in the place of one, which is void from then on.
+    pub(super) fn replace(&mut self, refresh_token: &str) -> String {
+        let fresh = format!("Atzr|{}", random_text(TOKEN_BYTES));
+        let key = digest_of(refresh_token);
+        if let Some(grant) = self.grants.remove(&key) {
+            self.grants.insert(digest_of(&fresh), grant);
+        }
+        self.spent.insert(key);
+        fresh
     }
 
     /// Turns an authorization code into a refresh token, once.

@@ -1,8 +1,8 @@
 //! Login with Amazon's token endpoint.
 //!
 //! Job: `POST /auth/o2/token`, form and JSON bodies, the three grants, with Amazon's statuses and words.
-//! Invariants: the client is authenticated before its grant is looked at; refresh tokens are not rotated, and earlier
-//! access tokens stay good.
+//! Invariants: the client is authenticated before its grant is looked at; refresh tokens are not rotated unless a fault says
+//! so, and earlier access tokens stay good.
 //! Failure mode: RFC 6749 section 5.2 errors in LWA's wording.
 
 use std::collections::HashMap;
@@ -154,7 +154,14 @@ fn refresh(world: &World, client: Digest, refresh_token: &str) -> Result<Value, 
             "The request has an invalid grant parameter : refresh_token. User may have revoked or didn't grant the permission.",
         ));
     }
-    let token = lock(&world.ledger).issue(TokenKind::Access, client, Some(grant), world.expires_in);
+    let rotates = lock(&world.troubles).rotates(&grant);
+    let mut ledger = lock(&world.ledger);
+    let token = ledger.issue(TokenKind::Access, client, Some(grant), world.expires_in);
+    let refresh_token = if rotates {
+        ledger.replace(refresh_token)
+    } else {
+        refresh_token.to_owned()
+    };
     Ok(json!({
         "access_token": token,
         "refresh_token": refresh_token,

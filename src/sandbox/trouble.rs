@@ -135,11 +135,28 @@ impl Troubles {
 
     /// Whether LWA says that the grant is gone.
     pub(super) fn revoked(&mut self, grant: &Grant) -> bool {
-        self.standing.iter_mut().any(|standing| {
-            let FaultKind::RevokeGrant(whom) = &standing.fault.kind else {
-                return false;
+        self.concerns(grant, |kind| {
+            let FaultKind::RevokeGrant(whom) = kind else {
+                return None;
             };
-            let hit = whom.is(Some(grant));
+            Some(whom)
+        })
+    }
+
+    /// Whether LWA replaces the refresh token of a grant.
+    pub(super) fn rotates(&mut self, grant: &Grant) -> bool {
+        self.concerns(grant, |kind| {
+            let FaultKind::RotateRefreshToken(whom) = kind else {
+                return None;
+            };
+            Some(whom)
+        })
+    }
+
+    /// Whether a fault that is about certain grants is about this one.
+    fn concerns(&mut self, grant: &Grant, whom: fn(&FaultKind) -> Option<&Whom>) -> bool {
+        self.standing.iter_mut().any(|standing| {
+            let hit = whom(&standing.fault.kind).is_some_and(|whom| whom.is(Some(grant)));
             standing.hits += u64::from(hit);
             hit
         })
@@ -193,6 +210,7 @@ impl Fate {
             FaultKind::SlowBody(pace) => self.bytes_per_second = Some(*pace),
             FaultKind::ExpireTokensNow(_)
             | FaultKind::RevokeGrant(_)
+            | FaultKind::RotateRefreshToken(_)
             | FaultKind::RevokeScope(_)
             | FaultKind::LapseChargeMethod(_)
             | FaultKind::ExpireClientSecret
@@ -215,6 +233,7 @@ impl FaultKind {
             | Self::SlowBody(_) => true,
             Self::ExpireTokensNow(_)
             | Self::RevokeGrant(_)
+            | Self::RotateRefreshToken(_)
             | Self::RevokeScope(_)
             | Self::LapseChargeMethod(_)
             | Self::ExpireClientSecret
@@ -245,6 +264,7 @@ impl FaultKind {
                 })
             }
             Self::RevokeScope(_)
+            | Self::RotateRefreshToken(_)
             | Self::ExpireTokensNow(_)
             | Self::Throttle(_)
             | Self::Status { .. }

@@ -42,6 +42,28 @@ async fn a_refresh_grant_answers_in_amazons_shape_for_forms_and_json() {
 }
 
 #[tokio::test]
+async fn a_refresh_token_that_was_replaced_is_void_and_its_successor_stands_for_the_same_grant() {
+    let scene = Scene::start().await;
+    scene.fault(r#"{"rotate_refresh_token":true}"#);
+    let exchange = async |token: &str| {
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("client_id", "app"),
+            ("client_secret", "secret"),
+            ("refresh_token", token),
+        ];
+        scene.login(&fields).await.json()
+    };
+    let first = exchange("Atzr|one").await;
+    let fresh = first["refresh_token"].as_str().unwrap();
+    assert!(fresh.starts_with("Atzr|") && fresh != "Atzr|one");
+    assert_eq!(exchange("Atzr|one").await["error"], "invalid_grant");
+    let second = exchange(fresh).await;
+    assert!(second["access_token"].is_string(), "{second}");
+    assert_ne!(second["refresh_token"], first["refresh_token"]);
+}
+
+#[tokio::test]
 async fn every_refusal_has_amazons_status_and_words() {
     let scene = Scene::start().await;
     let client = [("client_id", "app"), ("client_secret", "secret")];

@@ -282,6 +282,9 @@ impl App {
     pub async fn drain(self) -> BTreeMap<&'static str, usize> {
         self.shared.recorder.events.note(&Event::Stopping);
         let left = self.shared.tasks.drain(self.grace).await;
+        for tenant in self.shared.tokens.not_stored() {
+            tracing::error!(%tenant, "the refresh token that LWA put in the old one's place is lost with this process, since the store has not taken it; if exchanges say grant_revoked from now on, run `spapi-sidecar authorize {tenant}`");
+        }
         // a core drops what is left of its tasks, so that their records fall; one that hangs is not waited for
         let from = Instant::now();
         while !self.cores.iter().all(JoinHandle::is_finished) && from.elapsed() < CUT_GRACE {
@@ -500,6 +503,7 @@ fn token_source(
         Arc::clone(store),
         Arc::clone(&transport),
         tasks.clone(),
+        events.clone(),
     )
     .map_err(StartError::TokenUrl)?;
     let lwa = Arc::new(lwa);

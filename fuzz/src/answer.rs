@@ -12,6 +12,7 @@ use spapi_sidecar::secret::{AccessToken, Opaque};
 use spapi_sidecar::store::memory::MemoryStore;
 use spapi_sidecar::store::{BoxFuture, Expect, Fields, GrantStore, RecordKey};
 use spapi_sidecar::task::Tasks;
+use spapi_sidecar::telemetry::event::Events;
 use spapi_sidecar::tenant::{AppId, GrantKind, TenantId};
 use spapi_sidecar::token::cache::Fetch;
 use spapi_sidecar::token::exchange::{Answer, Lwa, Post, Transport};
@@ -118,7 +119,7 @@ impl Transport for Fixed {
 fn lwa(transport: &Arc<Fixed>, store: &Arc<MemoryStore>) -> Lwa {
     let (transport, store) = (Arc::clone(transport), Arc::clone(store));
     let tasks = Tasks::new(tokio::runtime::Handle::current());
-    Lwa::new(settings(), store, transport, tasks).expect("the address is good")
+    Lwa::new(settings(), store, transport, tasks, Events::default()).expect("the address is good")
 }
 
 fn restricted(transport: &Arc<Fixed>) -> Restricted {

@@ -190,6 +190,10 @@ fn told<'a>(event: &'a Event<'_>) -> Told<'a> {
             "upstream_incident",
             json!({"tenant": tenant.as_str(), "kind": token_kind, "over": over}),
         ),
+        Event::GrantNotStored { tenant, over } => Told::Said(
+            "grant_not_stored",
+            json!({"tenant": tenant.as_str(), "over": over}),
+        ),
         Event::Audit { cause } => Told::Said("audit", json!({"cause": cause})),
         Event::Verdict {
             tenant,

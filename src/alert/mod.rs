@@ -89,6 +89,8 @@ alerts! {
     UpstreamIncident => "upstream_incident";
     /// A call went by a break-glass.
     BreakGlassUsed => "break_glass_used";
+    /// LWA replaced a refresh token, and the store has not taken the new one.
+    GrantNotStored => "grant_not_stored";
     /// The audit cannot be written.
     AuditUnavailable => "audit_unavailable";
 }

@@ -168,6 +168,7 @@ impl Rules {
                 self.quarantines
                     .found(tenant, QuarantineCause::VendorLinkBroken, broken);
             }
+            Event::GrantNotStored { tenant, over } => grant_not_stored(tenant, *over, board, now),
             Event::Audit { cause } => audit(*cause, board, now),
             Event::Store { .. } | Event::Reload { .. } | Event::Started | Event::Stopping => {}
         }
@@ -346,6 +347,16 @@ fn state_changed(
     } else {
         let detail = format!("{} by {by}", state.as_str());
         board.clear(kind, tenant.as_str(), |_| true, &detail);
+    }
+}
+
+fn grant_not_stored(tenant: &TenantId, over: bool, board: &mut Board, now: Moment) {
+    let (kind, subject) = (AlertKind::GrantNotStored, tenant.as_str());
+    if over {
+        board.clear(kind, subject, |_| true, "the store has taken it");
+    } else {
+        let detail = "LWA replaced the refresh token and the store does not take the new one, which is in one sidecar's memory alone: mend the store, and do not stop that sidecar before";
+        board.raise(Raise::new(kind, subject, detail), now);
     }
 }
 

@@ -81,6 +81,7 @@ pub fn lwa(
         Arc::clone(store),
         transport,
         tasks.clone(),
+        Events::default(),
     )
     .map_err(StartError::TokenUrl)
 }

@@ -268,6 +268,7 @@ pub(super) fn of(event: &Event<'_>) -> Option<Text> {
         | Event::RealTokenSeen { .. }
         | Event::Store { .. }
         | Event::FreshTokenRefused { .. }
+        | Event::GrantNotStored { .. }
         | Event::Verdict { .. }
         | Event::Audit { .. } => None,
     }

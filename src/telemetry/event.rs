@@ -43,6 +43,14 @@ pub enum Event<'a> {
     },
     /// An exchange for a token has ended.
     Exchange(Exchange<'a>),
+    /// LWA replaced a tenant's refresh token and the store does not take the new one, or it has taken it at last: said once each
+    /// time (alert `grant_not_stored`).
+    GrantNotStored {
+        /// Whose.
+        tenant: &'a TenantId,
+        /// Whether it is over.
+        over: bool,
+    },
     /// A phantom access token was handed to a program.
     PhantomVended {
         /// For whom; `None` where nothing named a tenant.

@@ -29,6 +29,7 @@ use crate::store::record::{AppCredentials, Grant};
 use crate::store::{BoxFuture, Expect, GrantStore, Record, RecordKey, StoreError};
 use crate::task::Tasks;
 use crate::telemetry;
+use crate::telemetry::event::Events;
 use crate::tenant::{AppId, GrantKind, TenantId};
 
 mod redeem;
@@ -105,7 +106,8 @@ pub struct Lwa {
 }
 
 impl Lwa {
-    /// An exchanger for the configured endpoint; `tasks` runs what has to be written down whoever waits.
+    /// An exchanger for the configured endpoint; `tasks` runs what has to be written down whoever waits, and `events` hear where
+    /// that lasts.
     ///
     /// # Errors
     /// When `token_url` has no host.
@@ -114,6 +116,7 @@ impl Lwa {
         store: Arc<dyn GrantStore>,
         transport: Arc<dyn Transport>,
         tasks: Tasks,
+        events: Events,
     ) -> Result<Self, crate::name::NameError> {
         let host = config.token_url.host_str().unwrap_or_default();
         let endpoint = Authority::parse_with_default(
@@ -131,8 +134,14 @@ impl Lwa {
             store,
             transport,
             tasks,
-            replacements: Replacements::default(),
+            replacements: Replacements::new(events),
         })
+    }
+
+    /// Whose new refresh tokens the store has not taken yet: they are lost with this process.
+    #[must_use]
+    pub fn not_stored(&self) -> Vec<TenantId> {
+        self.replacements.tenants()
     }
 
     /// The rules of a life.
@@ -246,8 +255,8 @@ impl Lwa {
             replaced,
         } = self.exchange(key, None).await?;
         if let Some(replaced) = replaced {
-            let store = Arc::clone(&self.store);
-            settle::patiently(&self.tasks, "keep-grant", replaced.keep(store)).await;
+            let kept = replaced.keep(Arc::clone(&self.store), self.tasks.clone());
+            settle::patiently(&self.tasks, "keep-grant", kept).await;
         }
         let life = life?;
         tracing::info!(tenant = %key.tenant.id, kind = key.grant.kind.as_str(), expires_in_s = expires_in.as_secs(), forced, "token exchanged");

@@ -191,6 +191,7 @@ pub struct TokenSource {
     restricted: TokenCache<Resource>,
     batches: Batches,
     refusals: Refusals,
+    lwa: Arc<Lwa>,
     leases: Option<Arc<Leases>>,
 }
 
@@ -264,7 +265,7 @@ impl TokenSource {
     ) -> Self {
         let access: Arc<dyn Fetch<AccessKey>> = match &leases {
             Some(leases) => Arc::clone(leases) as _,
-            None => lwa as _,
+            None => Arc::clone(&lwa) as _,
         };
         Self {
             access: TokenCache::new("exchange", access, tasks.clone(), events.clone()),
@@ -276,6 +277,7 @@ impl TokenSource {
             ),
             batches: Batches::new(restricted, tasks.clone(), events.clone()),
             refusals: Refusals::default(),
+            lwa,
             leases,
         }
     }
@@ -284,6 +286,12 @@ impl TokenSource {
     #[must_use]
     pub const fn is_shared(&self) -> bool {
         self.leases.is_some()
+    }
+
+    /// Whose refresh token LWA replaced without the store having taken the new one: it is lost with this process.
+    #[must_use]
+    pub fn not_stored(&self) -> Vec<TenantId> {
+        self.lwa.not_stored()
     }
 
     /// A usable access token.

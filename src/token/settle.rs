@@ -3,13 +3,17 @@
 //! Job: bring a refresh token that LWA replaced into the store, and let callers wait for such work without depending on it.
 //! Invariants: the replacement is used from the moment it is known, whether the store has it yet or not; it is written over the
 //! token that was spent for it and over nothing else, so that what a person put there meanwhile counts; the work is a task that
-//! the drain waits for.
-//! Failure mode: a store that stays away. It is said at every try, and a process that ends before has lost the replacement.
-//! Source: RFC 6749 section 6 (a new refresh token replaces the old one).
+//! the drain waits for, and that tries at once when the drain begins.
+//! Failure mode: a store that stays away. It is said at every try and by an event, and a process that ends before has lost the
+//! replacement, which it says with its last words. It is written nowhere else: without the store there is no key but one beside
+//! the file, and a file with its key beside it is plain text on a disk.
+//! Source: RFC 6749 section 6 (a new refresh token replaces the old one); SP-API facts, section 3: LWA gives the same refresh
+//! token with every answer, so that a replacement is not an everyday thing.
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,6 +22,7 @@ use crate::secret::{Opaque, RefreshToken};
 use crate::store::record::Grant;
 use crate::store::{Expect, GrantStore, RecordKey, StoreError};
 use crate::task::Tasks;
+use crate::telemetry::event::{Event, Events};
 use crate::tenant::TenantId;
 
 /// How long a caller waits for work that goes on without it.
@@ -56,10 +61,39 @@ impl Pauses {
 }
 
 /// Refresh tokens that LWA replaced and that are not in the store yet, by tenant.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Replacements(Arc<Mutex<HashMap<TenantId, Arc<Replacement>>>>);
+#[derive(Clone, Debug)]
+pub(super) struct Replacements {
+    all: Arc<Mutex<HashMap<TenantId, Held>>>,
+    events: Events,
+}
+
+/// The newest replacement of a tenant's refresh token.
+#[derive(Debug)]
+struct Held {
+    newest: Arc<Replacement>,
+    /// Whether it was said that the store does not take it.
+    said: bool,
+}
 
 impl Replacements {
+    pub(super) fn new(events: Events) -> Self {
+        Self {
+            all: Arc::default(),
+            events,
+        }
+    }
+
+    /// Whose new refresh tokens are in this process's memory alone.
+    pub(super) fn tenants(&self) -> Vec<TenantId> {
+        let mut tenants: Vec<TenantId> = self.all().keys().cloned().collect();
+        tenants.sort();
+        tenants
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<TenantId, Held>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Holds a replacement until it is kept.
     pub(super) fn hold(
         &self,
@@ -67,10 +101,12 @@ impl Replacements {
         spent: RefreshToken,
         fresh: RefreshToken,
     ) -> Arc<Replacement> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all();
+        let before = all.get(tenant);
+        let said = before.is_some_and(|before| before.said);
         // the one before may still be on its way: the store then holds what that one replaced
-        let mut chain = match all.get(tenant) {
-            Some(before) if before.fresh.same_as(&spent) => before.spent.clone(),
+        let mut chain = match before {
+            Some(before) if before.newest.fresh.same_as(&spent) => before.newest.spent.clone(),
             Some(_) | None => Vec::new(),
         };
         chain.push(spent);
@@ -81,27 +117,43 @@ impl Replacements {
             since: Instant::now(),
             all: self.clone(),
         });
-        all.insert(tenant.clone(), Arc::clone(&replacement));
+        let newest = Arc::clone(&replacement);
+        all.insert(tenant.clone(), Held { newest, said });
         replacement
     }
 
     /// The token to use where the store gives this one.
     pub(super) fn instead_of(&self, tenant: &TenantId, stored: RefreshToken) -> RefreshToken {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match all.get(tenant) {
-            Some(held) if held.replaces(&stored) => held.fresh.clone(),
+        match self.all().get(tenant) {
+            Some(held) if held.newest.replaces(&stored) => held.newest.fresh.clone(),
             // somebody stored another one meanwhile, or this one
             Some(_) | None => stored,
         }
     }
 
+    /// Says, once for each time, that the store does not take a tenant's new refresh token.
+    fn say(&self, tenant: &TenantId) {
+        let mut all = self.all();
+        let held = all.get_mut(tenant);
+        let is_news = held.is_some_and(|held| !std::mem::replace(&mut held.said, true));
+        drop(all);
+        if is_news {
+            let over = false;
+            self.events.note(&Event::GrantNotStored { tenant, over });
+        }
+    }
+
     fn let_go(&self, replacement: &Replacement) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all();
+        let tenant = &replacement.tenant;
         let is_newest = all
-            .get(&replacement.tenant)
-            .is_some_and(|held| held.fresh.same_as(&replacement.fresh));
-        if is_newest {
-            all.remove(&replacement.tenant);
+            .get(tenant)
+            .is_some_and(|held| held.newest.fresh.same_as(&replacement.fresh));
+        let gone = is_newest.then(|| all.remove(tenant)).flatten();
+        drop(all);
+        if gone.is_some_and(|held| held.said) {
+            let over = true;
+            self.events.note(&Event::GrantNotStored { tenant, over });
         }
     }
 }
@@ -118,9 +170,10 @@ pub(super) struct Replacement {
 }
 
 impl Replacement {
-    /// Brings it into the store, however long that takes.
-    pub(super) async fn keep(self: Arc<Self>, store: Arc<dyn GrantStore>) {
+    /// Brings it into the store, however long that takes. When the process is told to stop it tries at once, and soon again.
+    pub(super) async fn keep(self: Arc<Self>, store: Arc<dyn GrantStore>, tasks: Tasks) {
         let (tenant, mut pauses) = (&self.tenant, Pauses::new());
+        let (mut stop, mut stopping) = (pin!(tasks.stopping()), false);
         loop {
             match self.try_keep(&*store).await {
                 Ok(Kept::Written) => {
@@ -132,9 +185,16 @@ impl Replacement {
                     break;
                 }
                 Err(error) => {
-                    let waiting_s = self.since.elapsed().as_secs();
-                    tracing::error!(%tenant, %error, waiting_s, "LWA replaced the refresh token and the store has not taken it yet; do not end this process");
-                    pauses.pause().await;
+                    let (cause, waiting_s) = (error.cause(), self.since.elapsed().as_secs());
+                    tracing::error!(%tenant, cause, %error, waiting_s, "LWA replaced the refresh token and the store has not taken it yet; do not end this process");
+                    self.all.say(tenant);
+                    tokio::select! {
+                        () = pauses.pause() => {}
+                        () = &mut stop, if !stopping => {
+                            stopping = true;
+                            pauses = Pauses::new();
+                        }
+                    }
                 }
             }
         }

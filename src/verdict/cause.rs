@@ -115,6 +115,9 @@ causes! {
     /// A person switched the tenant off.
     TenantKilled => "tenant_killed", Engineering,
         "once the reason is gone: `spapi-sidecar tenant resume {tenant}`";
+    /// LWA replaced the refresh token, and the store has not taken the new one.
+    GrantNotStored => "grant_not_stored", Engineering,
+        "mend the store, and do not stop this sidecar before it has: the tenant's new refresh token is in its memory alone. Where it was stopped: `spapi-sidecar authorize {tenant}`";
     /// The store is sealed.
     StoreSealed => "store_sealed", Engineering,
         "unseal Vault (`vault status`, `vault operator unseal`); tokens in memory serve until they end";
@@ -264,6 +267,7 @@ impl Cause {
     #[must_use]
     pub const fn runbook(self) -> Option<&'static str> {
         Some(match self {
+            Self::GrantNotStored => "grant_not_stored.md",
             Self::StoreSealed | Self::StoreDenied | Self::StoreUnavailable => "vault-sealed.md",
             Self::GrantMissing | Self::AppMissing | Self::GrantRevoked => "refresh_failing.md",
             Self::ClientSecretLapsed | Self::ClientRefused | Self::ClientSecretDue => {

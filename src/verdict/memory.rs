@@ -218,6 +218,10 @@ impl Observer for Memory {
                 recent.real_token = Some(now);
                 false
             }),
+            Event::GrantNotStored { tenant, over } => self.of(tenant, |recent| {
+                recent.grant_not_stored = (!over).then_some(now);
+                true
+            }),
             Event::State { tenant, .. } => self.of(tenant, |_whose_is_the_fleets| true),
             Event::Store { up, cause } => {
                 *lock(&self.store) = if *up {

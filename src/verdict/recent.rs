@@ -93,6 +93,8 @@ pub struct Recent {
     pub last_taken: Option<SystemTime>,
     /// The last call that Amazon took of a vendor's operation.
     pub last_vendor_taken: Option<SystemTime>,
+    /// Since when the store does not take the refresh token that LWA put in the old one's place.
+    pub grant_not_stored: Option<SystemTime>,
     /// Placeholders.
     pub vended: Vended,
     /// When a program last sent a token that Amazon issued.

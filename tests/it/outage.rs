@@ -2,6 +2,6 @@
 
 mod cause;
 mod expired;
-// mod grant;
+mod grant;
 mod ridden;
 mod start;

@@ -409,6 +409,14 @@ fn states_break_glass_real_tokens_and_the_audit_say_when_they_begin_and_end() {
         scene.event(&Event::Audit { cause });
         assert_eq!(scene.said().join(" "), want, "{cause:?}");
     }
+    for (over, want) in [
+        (false, "+grant_not_stored acme"),
+        (true, "-grant_not_stored acme"),
+    ] {
+        let tenant = &acme;
+        scene.event(&Event::GrantNotStored { tenant, over });
+        assert_eq!(scene.said().join(" "), want, "{over}");
+    }
     for _ in 0..2 {
         scene.event(&Event::RealTokenSeen {
             tenant: Some(&acme),

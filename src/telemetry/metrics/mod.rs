@@ -189,6 +189,7 @@ impl Observer for Metrics {
             | Event::State { .. }
             | Event::BreakGlass { .. }
             | Event::FreshTokenRefused { .. }
+            | Event::GrantNotStored { .. }
             | Event::Audit { .. }
             | Event::Verdict { .. }
             | Event::Started

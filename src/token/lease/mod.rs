@@ -336,12 +336,12 @@ impl Leases {
             expires_in: exchanged.expires_in,
         };
         let (key, replaced) = (key.clone(), exchanged.replaced.clone());
-        let store = Arc::clone(&self.store);
+        let (store, tasks) = (Arc::clone(&self.store), self.tasks.clone());
         let committed = Arc::new(AtomicBool::new(false));
         let done = Arc::clone(&committed);
         let work = async move {
             if let Some(replaced) = replaced {
-                replaced.keep(store).await;
+                replaced.keep(store, tasks).await;
             }
             if held.commit(generation, shared).await == Outcome::Written {
                 done.store(true, Ordering::Release);
@@ -361,10 +361,10 @@ impl Leases {
     /// written first, as ever.
     async fn release(&self, held: Held, cause: &Cause, replaced: Option<Arc<settle::Replacement>>) {
         let failure = held.failure(cause, (self.wall)());
-        let store = Arc::clone(&self.store);
+        let (store, tasks) = (Arc::clone(&self.store), self.tasks.clone());
         let work = async move {
             if let Some(replaced) = replaced {
-                replaced.keep(store).await;
+                replaced.keep(store, tasks).await;
             }
             held.release(failure).await;
         };

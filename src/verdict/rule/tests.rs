@@ -186,6 +186,8 @@ fn of_tokens() -> Vec<Situation> {
         "the store refuses the sidecar": |f| no_token(f, "store_denied") => say(Cause::StoreDenied, Certain, Failing);
         "the store cannot be reached": |f| no_token(f, "store_unreachable") => say(Cause::StoreUnavailable, Certain, Failing);
         "the store is away and no exchange was due": |f| f.store_trouble = Some("store_timeout") => say(Cause::StoreUnavailable, Certain, Degraded);
+        "LWA replaced the refresh token and the store does not take it": |f| { f.recent.grant_not_stored = Some(ago(5)); f.store_trouble = Some("store_sealed"); } => say(Cause::GrantNotStored, Certain, Degraded);
+        "the same, and no token is left": |f| { f.recent.grant_not_stored = Some(ago(5)); no_token(f, "store_sealed"); } => say(Cause::GrantNotStored, Certain, Failing);
         "the first exchange has not ended": |f| { f.recent = Recent::default(); f.token_left = None; } => say(Cause::TokenPending, Certain, Degraded);
         "a grantless token cannot be had": |f| exchange(&mut f.recent, 5, "grantless", Err("lwa_refused")) => say(Cause::LwaTrouble, Likely, Degraded);
         "the Tokens API refuses data elements": |f| exchange(&mut f.recent, 5, "rdt", Err("rdt_refused")) => say(Cause::DataElementsDenied, Likely, Degraded);

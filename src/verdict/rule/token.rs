@@ -16,6 +16,24 @@ pub(super) fn rules(draft: &mut Draft<'_>) {
             vec![line],
         );
     }
+    if let Some(since) = facts.recent.grant_not_stored {
+        let line = format!(
+            "LWA replaced the refresh token; the store has not taken the new one since {}",
+            clock(since)
+        );
+        // first in the list of what fails as well: whoever mends the store must not restart the sidecar for it
+        let severity = if facts.token_left.is_some() {
+            Severity::Degraded
+        } else {
+            Severity::Failing
+        };
+        draft.find(
+            Cause::GrantNotStored,
+            Confidence::Certain,
+            severity,
+            vec![line],
+        );
+    }
     if let Sidecar::Down { why, lacks } = &facts.sidecar {
         down(draft, why, lacks);
         return;

@@ -59,7 +59,10 @@ async fn is_refused_until_it_ends(
     // what was served was sent, nothing else was, and Amazon took every token
     assert_eq!(answered(&stage), vec![Some(200); served + 1]);
     back(&mut stage).await;
-    until("calls are served again", async || member.call().await == 200).await;
+    until("calls are served again", async || {
+        member.call().await == 200
+    })
+    .await;
     assert!(answered(&stage).iter().all(|status| *status == Some(200)));
     assert!(!member.process.has_ended());
 }

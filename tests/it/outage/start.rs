@@ -5,7 +5,7 @@ use crate::support::sidecar::{NA, refusal};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sidecar_that_starts_while_vault_is_down_or_sealed_waits_says_so_and_gets_ready_by_itself()
-{
+ {
     let Some(mut stage) = Stage::with(Plan::default()).await else {
         return;
     };

@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) shares: bool,
     /// Whether records of tenants are sealed by transit.
     pub(crate) transit: bool,
+    /// `listen.drain_timeout`.
+    pub(crate) drain_timeout: &'static str,
 }
 
 impl Default for Plan {
@@ -55,6 +57,7 @@ impl Default for Plan {
             server: Server::Kept,
             shares: true,
             transit: false,
+            drain_timeout: "5s",
         }
     }
 }
@@ -259,7 +262,7 @@ listen:
   transparent: ["127.0.0.1:0"]
   admin: "127.0.0.1:0"
   admin_token_file: {dir}/admin.token
-  drain_timeout: 5s
+  drain_timeout: {drain_timeout}
 interception:
   ca: {{ mode: ephemeral, cert_path: {dir}/ca.pem, bundle_path: {dir}/bundle.pem }}
 upstream:
@@ -287,6 +290,7 @@ audit: {{ path: {dir}/audit.jsonl }}
 "#,
             address = self.standby.as_ref().unwrap_or(&self.vault).address(),
             shares = self.plan.shares,
+            drain_timeout = self.plan.drain_timeout,
             transit = if self.plan.transit {
                 "{ mount: transit, key: \"spapi-{tenant}\" }"
             } else {

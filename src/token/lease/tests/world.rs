@@ -332,7 +332,13 @@ impl Sidecar {
             vec![InjectHeader::Authorization],
             Arc::clone(&transport),
         );
-        let lwa = Lwa::new(lwa, Arc::clone(&store), transport, tasks.clone());
+        let lwa = Lwa::new(
+            lwa,
+            Arc::clone(&store),
+            transport,
+            tasks.clone(),
+            events.clone(),
+        );
         let lwa = Arc::new(lwa.unwrap());
         let leases = Leases::new(
             Arc::clone(&lwa),

@@ -38,12 +38,7 @@ impl TestVault {
         let mut standby = Self::launch_kept().await.unwrap();
         standby.root.clone_from(&self.root);
         let theirs = &self.kept.as_ref().unwrap().unseal_key;
-        standby
-            .kept
-            .as_mut()
-            .unwrap()
-            .unseal_key
-            .clone_from(theirs);
+        standby.kept.as_mut().unwrap().unseal_key.clone_from(theirs);
         let leader = json!({"leader_api_addr": self.address});
         standby.put("sys/storage/raft/join", leader).await;
         standby.give_key().await;

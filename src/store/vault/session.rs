@@ -29,6 +29,12 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause between two tries: an operator who mends Vault should not wait for us.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// Share of a lease after which a token is renewed, at the earliest. What is left is the outage that the login rides out.
+const RENEWAL: f64 = 0.55;
+/// Share of a lease over which renewals are spread: a fleet that logged in together, say because Vault came back, does not
+/// renew together.
+const SPREAD: f64 = 0.15;
+
 /// A token in use.
 struct Session {
     token: Opaque,
@@ -39,6 +45,8 @@ struct Session {
     period: Duration,
     renewable: bool,
     stamp: Option<Stamp>,
+    /// From 0.0 to 1.0: where in the spread the renewal falls.
+    draw: f64,
 }
 
 impl Session {
@@ -51,6 +59,7 @@ impl Session {
             period: granted.period,
             renewable: granted.renewable,
             stamp: granted.stamp,
+            draw: rand::random(),
         }
     }
 
@@ -58,10 +67,10 @@ impl Session {
         self.lease.is_some_and(|lease| now >= self.since + lease)
     }
 
-    /// When to renew: at two thirds of what was granted; never for a token that does not expire.
+    /// When to renew; never for a token that does not expire.
     fn due(&self) -> Option<Instant> {
-        let lease = self.lease?;
-        Some(self.since + (lease * 2 / 3).max(SHORTEST_PAUSE))
+        let after = self.lease?.mul_f64(RENEWAL + SPREAD * self.draw);
+        Some(self.since + after.max(SHORTEST_PAUSE))
     }
 }
 
@@ -213,11 +222,10 @@ impl Sessions {
                 }
                 continue;
             };
-            let pause = SHORTEST_PAUSE * 2_u32.saturating_pow(failures.min(6));
             let wake = if failures == 0 {
                 due
             } else {
-                Instant::now() + pause.min(LONGEST_PAUSE)
+                Instant::now() + pause_after(failures, rand::random())
             };
             tokio::select! {
                 () = tokio::time::sleep_until(wake) => {}
@@ -288,9 +296,64 @@ impl Sessions {
                     period: session.period,
                     renewable: session.renewable,
                     stamp: session.stamp,
+                    draw: rand::random(),
                 }));
             }
             still_in_use
         });
+    }
+}
+
+/// Doubling up to [`LONGEST_PAUSE`], less up to a quarter so that a fleet does not march in step.
+fn pause_after(failures: u32, draw: f64) -> Duration {
+    let full = SHORTEST_PAUSE * 2_u32.saturating_pow(failures.min(6));
+    full.min(LONGEST_PAUSE).mul_f64(1.0 - 0.25 * draw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(lease: Option<u64>, draw: f64) -> Session {
+        Session {
+            token: Opaque::new("s.made-up".to_owned()),
+            number: 1,
+            since: Instant::now(),
+            lease: lease.map(Duration::from_secs),
+            period: Duration::ZERO,
+            renewable: true,
+            stamp: None,
+            draw,
+        }
+    }
+
+    #[test]
+    fn a_login_is_renewed_well_before_its_end_and_not_by_all_at_the_same_moment() {
+        for (lease, draw, want_ms) in [
+            (Some(1000), 0.0, Some(550_000)),
+            (Some(1000), 0.5, Some(625_000)),
+            (Some(1000), 1.0, Some(700_000)),
+            // one that lives for a moment does not spin
+            (Some(0), 0.0, Some(500)),
+            (None, 0.3, None),
+        ] {
+            let session = session(lease, draw);
+            let after = session.due().map(|due| (due - session.since).as_millis());
+            assert_eq!(after, want_ms, "{lease:?} {draw}");
+        }
+    }
+
+    #[test]
+    fn pauses_after_failures_grow_to_half_a_minute_less_a_quarter_by_chance() {
+        for (failures, draw, want_ms) in [
+            (1, 0.0, 1_000),
+            (3, 0.0, 4_000),
+            (3, 1.0, 3_000),
+            (6, 0.0, 30_000),
+            (99, 1.0, 22_500),
+        ] {
+            let pause = pause_after(failures, draw).as_millis();
+            assert_eq!(pause, want_ms, "{failures} {draw}");
+        }
     }
 }

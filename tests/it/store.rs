@@ -4,6 +4,7 @@ mod contract;
 mod environment;
 mod persistence;
 mod vault_access;
+mod vault_kubernetes;
 mod vault_login;
 mod vault_records;
 mod vault_rights;

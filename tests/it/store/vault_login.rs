@@ -8,9 +8,10 @@ use spapi_sidecar::store::vault::VaultStore;
 use spapi_sidecar::store::{GrantStore, StoreError};
 
 use super::contract::app;
+use crate::support::fleet::until;
 use crate::support::vault::{SIDECAR_POLICY, TestVault};
 
-async fn reads(store: &VaultStore) -> Result<(), StoreError> {
+pub(super) async fn reads(store: &VaultStore) -> Result<(), StoreError> {
     store.read(&app("erp")).await.map(|_record| ())
 }
 
@@ -25,6 +26,27 @@ async fn a_revoked_token_is_replaced_by_another_login() {
     let store = VaultStore::new(&vault.config(auth)).unwrap();
     reads(&store).await.unwrap();
     vault.revoke_approle_tokens().await;
+    reads(&store).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_was_revoked_is_replaced_by_the_next_renewal_before_a_call_finds_out() {
+    let Some(vault) = TestVault::start().await else {
+        return;
+    };
+    let settings = json!({"token_period": "2s"});
+    let role_id = vault.role("sidecar", SIDECAR_POLICY, settings).await;
+    let secret_id = vault.secret_id("sidecar").await;
+    let auth = vault.approle(&role_id, &secret_id, false);
+    let store = VaultStore::new(&vault.config(auth)).unwrap();
+    reads(&store).await.unwrap();
+    let with_login = token_count(&vault).await;
+    vault.revoke_approle_tokens().await;
+    assert!(token_count(&vault).await < with_login);
+    tokio::select! {
+        () = store.keep_alive() => panic!("it ended"),
+        () = until("it is logged in again", async || token_count(&vault).await >= with_login) => {}
+    }
     reads(&store).await.unwrap();
 }
 

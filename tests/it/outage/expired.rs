@@ -6,8 +6,8 @@ use crate::support::fleet::{Member, Plan, Stage, orders, until};
 use crate::support::gate::Away;
 use crate::support::sidecar::{NA, refusal};
 
-/// Short, because the outage is to outlast it.
-const LIFE: Duration = Duration::from_secs(4);
+/// Short, because the outage is to outlast it; a tenth of it is what a busy machine may lose between the sidecar and Amazon.
+const LIFE: Duration = Duration::from_secs(8);
 
 /// The statuses with which Amazon's stand-in answered calls.
 fn answered(stage: &Stage) -> Vec<Option<u16>> {

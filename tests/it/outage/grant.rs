@@ -100,30 +100,35 @@ async fn a_newcomer_is_served(stage: &Stage) {
     assert!(sent.iter().all(|one| one.result == "ok"), "{sent:?}");
 }
 
+async fn is_stored_when_the_store_is_back(shares: bool) {
+    let Some(mut world) = replaced_without_a_store(shares, "5s").await else {
+        return;
+    };
+    world.says_so().await;
+    world.store_is_back().await;
+    until("the store holds another", async || {
+        world.stored().await != OLD
+    })
+    .await;
+    until("verdict and alert are over", async || {
+        let (_, authz) = world.member.admin("/health/authz").await;
+        authz["tenants"][0]["probable_cause"] == Value::Null && world.alerts().await == 0
+    })
+    .await;
+    a_newcomer_is_served(&world.stage).await;
+    world.member.process.terminate();
+    let (status, log, stderr) = world.member.process.ended().await;
+    assert!(status.success(), "{log}");
+    assert!(!log.contains("is lost with this process"), "{log}");
+    assert!(!log.contains("Atzr") && !stderr.contains("Atzr"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refresh_token_replaced_while_the_store_is_away_is_stored_when_it_is_back() {
-    for shares in [true, false] {
-        let Some(mut world) = replaced_without_a_store(shares, "5s").await else {
-            return;
-        };
-        world.says_so().await;
-        world.store_is_back().await;
-        until("the store holds another", async || {
-            world.stored().await != OLD
-        })
-        .await;
-        until("verdict and alert are over", async || {
-            let (_, authz) = world.member.admin("/health/authz").await;
-            authz["tenants"][0]["probable_cause"] == Value::Null && world.alerts().await == 0
-        })
-        .await;
-        a_newcomer_is_served(&world.stage).await;
-        world.member.process.terminate();
-        let (status, log, stderr) = world.member.process.ended().await;
-        assert!(status.success(), "{log}");
-        assert!(!log.contains("is lost with this process"), "{log}");
-        assert!(!log.contains("Atzr") && !stderr.contains("Atzr"), "{log}");
-    }
+    tokio::join!(
+        is_stored_when_the_store_is_back(true),
+        is_stored_when_the_store_is_back(false),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

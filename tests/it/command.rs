@@ -1,6 +1,6 @@
 //! The binary as a person or a script meets it.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Output, Stdio};
 
 fn sidecar(words: &[&str]) -> Output {
@@ -74,6 +74,53 @@ fn a_missing_configuration_is_named_with_the_way_to_one() {
             "{words:?}: {complaint}"
         );
     }
+}
+
+#[test]
+fn a_file_of_another_version_is_refused_with_the_one_that_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("proxy.yaml");
+    for (version, code) in [("1", 0), ("2", 1)] {
+        let yaml = format!("version: {version}\nstore: {{ file: {{ path: s, key_file: k }} }}\n");
+        std::fs::write(&config, yaml).unwrap();
+        let output = sidecar(&["check", "--config", config.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let said = text(&output.stdout) + &text(&output.stderr);
+        let is_named = said.contains("proxy.yaml:1:10: version: ");
+        assert_eq!(is_named, version != "1", "{said}");
+    }
+}
+
+#[test]
+fn a_store_opens_by_its_key_file_and_by_no_other_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = sidecar(&["init", folder.path().to_str().unwrap()]);
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    let config = folder.path().join("proxy.yaml");
+    let put = || {
+        let mut child = command(&["app", "put", "erp", "--config", config.to_str().unwrap()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = child.stdin.take().unwrap();
+        lines
+            .write_all(b"amzn1.application-oa2-client.x\namzn1.oa2-cs.v1.x\n")
+            .unwrap();
+        drop(lines);
+        child.wait_with_output().unwrap()
+    };
+    let stored = put();
+    assert_eq!(stored.status.code(), Some(0), "{stored:?}");
+    let key = folder.path().join("store.key");
+    let other = std::fs::read_to_string(&key).unwrap();
+    let other: String = other.trim().chars().rev().collect();
+    std::fs::write(&key, other).unwrap();
+    let refused = put();
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let said = text(&refused.stderr) + &text(&refused.stdout);
+    assert!(said.contains("another store's"), "{said}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod interception;
 mod listen;
+mod login;
 mod lwa;
 mod party;
 mod route;

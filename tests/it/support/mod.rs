@@ -4,6 +4,7 @@ use std::sync::Once;
 
 pub(crate) mod admin;
 pub(crate) mod child;
+pub(crate) mod cluster;
 pub(crate) mod collector;
 pub(crate) mod fleet;
 pub(crate) mod gate;

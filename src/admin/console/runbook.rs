@@ -16,9 +16,9 @@ macro_rules! pages {
 
 pages! {
     "app_holds_real_token.md" "audit_unavailable.md" "auth_errors.md" "authorization_due.md" "break_glass_used.md"
-    "bypass_suspected.md" "ca_due.md" "charge_method_due.md" "client_secret_due.md" "freshness_slo.md" "lwa-outage.md"
-    "new_endpoint.md" "profile_review_due.md" "refresh_failing.md" "scope-drift.md" "tenant_quarantined.md"
-    "token-leak.md" "upstream_incident.md" "vault-sealed.md" "vendor-link.md"
+    "bypass_suspected.md" "ca_due.md" "charge_method_due.md" "client_secret_due.md" "freshness_slo.md" "grant_not_stored.md"
+    "lwa-outage.md" "new_endpoint.md" "profile_review_due.md" "refresh_failing.md" "scope-drift.md"
+    "tenant_quarantined.md" "token-leak.md" "upstream_incident.md" "vault-sealed.md" "vendor-link.md"
 }
 
 /// A link to the page that a path of the repository names; the path itself where it is not in the program.

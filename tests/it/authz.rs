@@ -100,7 +100,7 @@ fn differences(at: &str, one: &Value, other: &Value, into: &mut BTreeSet<String>
 }
 
 /// What differs, without what differs by itself with time.
-fn flipped(before: &Value, after: &Value) -> BTreeSet<String> {
+pub(crate) fn flipped(before: &Value, after: &Value) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     differences("", before, after, &mut all);
     all.retain(|at| {

@@ -20,6 +20,7 @@ mod escape;
 mod fleet;
 mod framing;
 mod headers;
+mod health;
 mod hostile;
 mod http2;
 mod intercept;

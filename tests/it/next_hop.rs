@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -217,18 +216,7 @@ async fn the_sidecars_own_listener_is_no_next_hop() {
 /// A Vault with the records of the usual world, behind TLS of its own for a name that only the next hop knows.
 async fn vault_behind_tls() -> Option<(TestVault, Origin)> {
     let vault = TestVault::start().await?;
-    let record = |path: &str, data: serde_json::Value| {
-        let path = format!("secret/data/spapi-sidecar/{path}");
-        let body = json!({ "data": data });
-        let vault = &vault;
-        async move { vault.api("POST", &path, body).await }
-    };
-    let app = json!({"client_id": "amzn1.application-oa2-client.canary", "client_secret": "amzn1.oa2-cs.v1.canary"});
-    record("apps/erp", app).await;
-    for tenant in ["acme", "beta"] {
-        let grant = json!({ "refresh_token": format!("Atzr|canary-{tenant}") });
-        record(&format!("tenants/{tenant}/grant"), grant).await;
-    }
+    vault.holds_the_usual_world().await;
     let plain: SocketAddr = vault.address()["http://".len()..].parse().unwrap();
     let origin = Origin::start(
         "vault.internal.example",

@@ -143,6 +143,20 @@ impl TestVault {
         }
     }
 
+    /// Writes the records of the usual world: its app and the grants of its tenants.
+    pub(crate) async fn holds_the_usual_world(&self) {
+        let app = json!({"client_id": "amzn1.application-oa2-client.canary", "client_secret": "amzn1.oa2-cs.v1.canary"});
+        let grant = |tenant: &str| json!({ "refresh_token": format!("Atzr|canary-{tenant}") });
+        for (path, record) in [
+            ("apps/erp", app),
+            ("tenants/acme/grant", grant("acme")),
+            ("tenants/beta/grant", grant("beta")),
+        ] {
+            let path = format!("secret/data/spapi-sidecar/{path}");
+            self.api("POST", &path, json!({ "data": record })).await;
+        }
+    }
+
     /// A store in this server with the root token.
     pub(crate) fn root_config(&self) -> VaultStore {
         self.config(VaultAuth::TokenFile(self.file("root-token", &self.root)))

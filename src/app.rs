@@ -15,6 +15,7 @@ mod outside;
 mod reading;
 mod refusals;
 mod reload;
+mod rounds;
 mod status;
 mod verdicts;
 mod view;

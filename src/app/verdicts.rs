@@ -11,8 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use super::rounds::{Rounds, Turn};
 use crate::admin::Readiness;
 use crate::config::{Date, Tenant};
 use crate::proxy::{Shared, World};
@@ -28,17 +27,11 @@ use crate::verdict::facts::{self, Around, Charge, Coverage, Facts, Needs, Sideca
 use crate::verdict::memory::Memory;
 use crate::verdict::report::{Checked, Health};
 
-/// Between two rounds.
-const ROUND: Duration = Duration::from_hours(1);
-
 /// Longest wait for a start before the first round: a store that is down must not silence it.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Between two looks at whose preflight has passed.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
-
-/// How long news gathers before it is judged: a wave is one piece of news.
-const GATHER: Duration = Duration::from_secs(2);
 
 /// What verdicts are made of.
 pub(super) struct Verdicts {
@@ -227,18 +220,16 @@ impl Verdicts {
             readiness.wait().await;
         };
         let _ready = tokio::time::timeout(PATIENCE, begun).await;
+        let mut rounds = Rounds::default();
         loop {
-            self.read_ages().await;
-            self.exchange_where_there_is_no_token().await;
-            let _all = self.memory.take_changed();
-            self.say(None, &mut said);
-            let next = Instant::now() + ROUND;
-            while tokio::time::timeout_at(next, self.memory.changed())
-                .await
-                .is_ok()
-            {
-                tokio::time::sleep(GATHER).await;
-                self.say(Some(&self.memory.take_changed()), &mut said);
+            match rounds.next(&self.memory).await {
+                Turn::All => {
+                    self.read_ages().await;
+                    self.exchange_where_there_is_no_token().await;
+                    let _all = self.memory.take_changed();
+                    self.say(None, &mut said);
+                }
+                Turn::News => self.say(Some(&self.memory.take_changed()), &mut said),
             }
         }
     }

@@ -179,7 +179,7 @@ impl App {
             &seen.feed,
             &view::Sources {
                 shared: Arc::clone(&shared),
-                verdicts,
+                verdicts: Arc::clone(&verdicts),
                 memory: seen.memory,
                 readiness: Arc::clone(&readiness),
                 marks: seen.marks,
@@ -192,7 +192,7 @@ impl App {
             .control("admin", admin::serve(admin_socket, office));
         background::start(&shared, &world, &store, &readiness);
         alerting::tell(&shared, &world, own)?;
-        alerting::start(&shared, &world, dues);
+        alerting::start(&shared, &world, &verdicts);
         let cores = start_cores(
             &shared,
             &dialer,

@@ -24,7 +24,7 @@ use crate::verdict::due::{self, DueKind};
 /// Between two looks at the clock: what a window turns is said that much late at most.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Between two looks at the dates, unless a reload comes first: they turn at midnight.
+/// Between two looks at the dates, unless a reload or the store's word comes first: they turn at midnight.
 const DATES: Duration = Duration::from_mins(10);
 
 /// What comes due, as of now.
@@ -76,7 +76,7 @@ pub(super) fn explain(shared: &Shared, verdicts: &Arc<Verdicts>) {
 }
 
 /// Turns the clock, and looks at the dates. What traffic has seen before is nothing new.
-pub(super) fn start(shared: &Arc<Shared>, world: &World, dues: Dues) {
+pub(super) fn start(shared: &Arc<Shared>, world: &World, verdicts: &Arc<Verdicts>) {
     configure(shared, world);
     let fleet = Arc::clone(&shared.fleet);
     shared
@@ -102,8 +102,9 @@ pub(super) fn start(shared: &Arc<Shared>, world: &World, dues: Dues) {
         tokio::select! { () = turn(&theirs) => {}, () = stop => {} }
     });
     let (theirs, stop) = (Arc::clone(shared), shared.tasks.stopping());
+    let verdicts = Arc::clone(verdicts);
     let _dates = shared.tasks.control("dates", async move {
-        tokio::select! { () = look_at_dates(&theirs, &dues) => {}, () = stop => {} }
+        tokio::select! { () = look_at_dates(&theirs, &verdicts) => {}, () = stop => {} }
     });
 }
 
@@ -116,13 +117,17 @@ async fn turn(shared: &Shared) {
     }
 }
 
-async fn look_at_dates(shared: &Shared, dues: &Dues) {
+async fn look_at_dates(shared: &Shared, verdicts: &Verdicts) {
     let mut generation = shared.generation.subscribe();
     loop {
-        let dues: Vec<Due> = dues().into_iter().map(as_alerts_see_it).collect();
+        let dues: Vec<Due> = verdicts.dues().into_iter().map(as_alerts_see_it).collect();
         shared.alerts.dues(&dues);
-        // either way it is time to look again
-        let _reloaded = tokio::time::timeout(DATES, generation.changed()).await;
+        // whichever comes first, it is time to look again
+        tokio::select! {
+            _reloaded = generation.changed() => {}
+            () = verdicts.ages_were_read() => {}
+            () = tokio::time::sleep(DATES) => {}
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::rounds::{Rounds, Turn};
 use crate::admin::Readiness;
 use crate::config::{Date, Tenant};
@@ -39,6 +41,7 @@ pub(super) struct Verdicts {
     store: Arc<dyn GrantStore>,
     memory: Arc<Memory>,
     ages: RwLock<Ages>,
+    ages_read: Notify,
 }
 
 /// What is the same for all tenants of one round.
@@ -61,6 +64,7 @@ impl Verdicts {
             store: Arc::clone(store),
             memory: Arc::clone(memory),
             ages: RwLock::default(),
+            ages_read: Notify::new(),
         })
     }
 
@@ -76,6 +80,11 @@ impl Verdicts {
     /// What comes due, the soonest first.
     pub(super) fn dues(&self) -> Vec<Due> {
         self.common().dues
+    }
+
+    /// Completes when the store has said anew how old secrets and authorizations are. For one who waits.
+    pub(super) async fn ages_were_read(&self) {
+        self.ages_read.notified().await;
     }
 
     /// The verdicts on all tenants that are known.
@@ -301,6 +310,7 @@ impl Verdicts {
             }
         }
         *self.ages.write().unwrap_or_else(PoisonError::into_inner) = ages;
+        self.ages_read.notify_one();
     }
 
     async fn exchange_where_there_is_no_token(&self) {

@@ -1,5 +1,7 @@
 //! What a person is told of: once, signed, in the log and on the board, and until it is over.
 
+mod views;
+
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -198,53 +200,6 @@ async fn a_wave_of_refusals_is_told_once_signed_and_with_the_charge_method_besid
     assert_eq!(
         hmac_by_python(SECRET, &format!("{unix}.{}", raw(body))),
         signature
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_alert_names_the_cause_and_the_next_step_that_every_other_view_names() {
-    let folder = tempfile::tempdir().unwrap();
-    let (address, got, _serving) = plain_webhook("200 OK").await;
-    let sidecar = TestSidecar::with(Setup {
-        apps: "[{ id: erp, charge_method: { status: declined, owner: finance@example.com } }]"
-            .to_owned(),
-        ..alerting(
-            &format!("http://{address}/"),
-            &secret_file(folder.path(), 0o600),
-            "auth_errors: { count: 3, window: 5m }, quarantine_on: []",
-        )
-    })
-    .await;
-    trouble(&sidecar, json!({"status": 401}));
-    eventually_asked(&sidecar, &got, "auth_errors", 1).await;
-    let detail = got.lock().unwrap().iter().find_map(|(_, body)| {
-        (body["alert"] == "auth_errors").then(|| body["detail"].as_str().unwrap().to_owned())
-    });
-    let detail = detail.unwrap();
-    let read = async |path: &str| {
-        let url = format!("http://{}{path}", sidecar.app.admin());
-        reqwest::get(url).await.unwrap().text().await.unwrap()
-    };
-    let authz: Value = serde_json::from_str(&read("/health/authz?tenant=acme").await).unwrap();
-    let acme = &authz["tenants"][0];
-    assert_eq!(acme["probable_cause"], "charge_method_lapsed");
-    let next_step = acme["next_step"].as_str().unwrap();
-    let explained =
-        format!("; likely charge_method_lapsed; finance (finance@example.com): {next_step}");
-    assert!(detail.ends_with(&explained), "{detail}");
-    let admin = sidecar.app.admin().to_string();
-    let (_, said) = crate::diagnose::run(&sidecar, &admin, &["diagnose", "acme"]).await;
-    assert!(
-        said.contains("charge_method_lapsed (likely)") && said.contains(next_step),
-        "{said}"
-    );
-    let page = read("/console/state")
-        .await
-        .replace("<code>", "`")
-        .replace("</code>", "`");
-    assert!(
-        page.contains("<strong>charge method lapsed</strong>") && page.contains(next_step),
-        "{page}"
     );
 }
 

@@ -79,6 +79,10 @@ async function glance (page) {
     const text = await card(page, tenant)
     check(`the card of ${tenant} says ${words.join(' | ')}`, words.every(word => text.includes(word)), text)
   }
+  for (const [tenant, offers] of [['initech', ['resume']], ['globex', ['refresh', 'resume', 'kill']], ['acme', ['refresh', 'break-glass', 'quarantine', 'kill']]]) {
+    const buttons = page.locator(`#card-${tenant} [data-action]`)
+    equal(`${tenant} is offered what can be done alone`, await buttons.evaluateAll(all => all.map(one => one.dataset.action)), offers)
+  }
   await page.locator('#evidence-umbrella summary').click()
   const evidence = await page.locator('#evidence-umbrella').innerText()
   check('evidence is a click away and tells what it rests on', /401/.test(evidence) && /charge method/.test(evidence), evidence)

@@ -91,7 +91,8 @@ fn actions(tenant: &Tenant) -> Markup {
     };
     html! {
         p.actions {
-            (button("refresh", "Refresh token"))
+            // nothing is exchanged for one that is killed
+            @if tenant.state != "killed" { (button("refresh", "Refresh token")) }
             @if tenant.state == "active" {
                 (button("break-glass", "Break glass"))
                 (button("quarantine", "Quarantine"))

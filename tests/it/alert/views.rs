@@ -94,6 +94,7 @@ async fn what_fires_is_in_webhook_log_metric_and_status_until_it_is_over() {
     let sidecar = ChildSidecar::with(
         Setup {
             apps: format!("[{{ id: erp, client_secret_rotated: {rotated} }}]"),
+            ca: "mode: ephemeral, valid_for: 6d".to_owned(),
             records: vec![(acme, "authorized_at", authorized.to_string())],
             ..alerting(
                 &format!("http://{address}/"),
@@ -116,6 +117,7 @@ async fn what_fires_is_in_webhook_log_metric_and_status_until_it_is_over() {
     for (alert, subject) in [
         ("client_secret_due", "erp"),
         ("authorization_due", "acme"),
+        ("ca_due", "ca"),
         ("break_glass_used", "acme"),
         ("upstream_incident", "amazon"),
     ] {

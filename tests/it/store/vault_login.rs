@@ -285,6 +285,56 @@ async fn batch_tokens_are_replaced_when_they_are_spent() {
 }
 
 #[tokio::test]
+async fn a_namespace_is_where_the_login_and_the_records_are_and_nothing_of_another_is_seen() {
+    let Some(vault) = TestVault::start().await else {
+        return;
+    };
+    vault.api("POST", "sys/namespaces/team-a", json!({})).await;
+    let inside = [("x-vault-namespace", "team-a")];
+    let make = async |path: &str, body: Value| vault.api_with("POST", path, body, &inside).await;
+    let kv = json!({"type": "kv", "options": {"version": "2"}});
+    make("sys/mounts/secret", kv).await;
+    make("sys/auth/approle", json!({"type": "approle"})).await;
+    make(
+        "sys/policies/acl/sidecar",
+        json!({ "policy": SIDECAR_POLICY }),
+    )
+    .await;
+    let role = json!({"token_policies": ["sidecar"]});
+    make("auth/approle/role/sidecar", role).await;
+    let secret_id = make("auth/approle/role/sidecar/secret-id", json!({})).await;
+    let role_id = vault
+        .api_with(
+            "GET",
+            "auth/approle/role/sidecar/role-id",
+            Value::Null,
+            &inside,
+        )
+        .await;
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let auth = vault.approle(
+        &text(&role_id["data"]["role_id"]),
+        &text(&secret_id["data"]["secret_id"]),
+        false,
+    );
+    let record = |id: &str| json!({"data": {"client_id": id, "client_secret": "canary"}});
+    let path = "secret/data/spapi-sidecar/apps/erp";
+    vault.kv_is_there(&inside).await;
+    make(path, record("theirs")).await;
+    vault.api("POST", path, record("somebody else's")).await;
+
+    let mut config = vault.config(auth);
+    config.namespace = Some("team-a".to_owned());
+    let store = VaultStore::new(&config).unwrap();
+    let found = store.read(&app("erp")).await.unwrap().unwrap();
+    assert_eq!(found.fields["client_id"].expose(), "theirs");
+    // the login counts there alone
+    config.namespace = None;
+    let error = reads(&VaultStore::new(&config).unwrap()).await.unwrap_err();
+    assert_eq!(error.cause(), "store_denied", "{error}");
+}
+
+#[tokio::test]
 async fn a_client_certificate_logs_in() {
     let Some(vault) = TestVault::start_tls().await else {
         return;

@@ -29,7 +29,7 @@ impl TestVault {
         vault.unseal().await;
         let kv = json!({"type": "kv", "options": {"version": "2"}});
         vault.api("POST", "sys/mounts/secret", kv).await;
-        vault.kv_is_there().await;
+        vault.kv_is_there(&[]).await;
         Some(vault)
     }
 
@@ -136,15 +136,17 @@ cluster_addr = "http://127.0.0.1:{cluster}"
     }
 
     /// A mount that is new says for a moment that it is being upgraded.
-    async fn kv_is_there(&self) {
+    pub(crate) async fn kv_is_there(&self, headers: &[(&str, &str)]) {
         for _try in 0..400 {
-            let probe = self
+            let mut probe = self
                 .http
                 .post(format!("{}/v1/secret/data/probe", self.address))
                 .header("x-vault-token", &self.root)
-                .json(&json!({"data": {}}))
-                .send();
-            if probe.await.unwrap().status().is_success() {
+                .json(&json!({"data": {}}));
+            for (name, value) in headers {
+                probe = probe.header(*name, *value);
+            }
+            if probe.send().await.unwrap().status().is_success() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(25)).await;

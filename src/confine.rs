@@ -19,6 +19,10 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::config::{CaMode, Config, Store, Trust, VaultAuth};
 
+mod memory;
+
+pub use memory::{Memory, lock_memory};
+
 /// What the C library and TLS read on any Linux: name resolution, roots, time zones, the libraries that a look-up loads.
 const SYSTEM: [&str; 11] = [
     "/etc/ssl",
@@ -68,9 +72,9 @@ struct Paths {
 }
 
 /// Gives up what is not needed. `file` is where the configuration was read; `roots` are `SSL_CERT_FILE` and `SSL_CERT_DIR`, where
-/// they are set. Call it while the process has one thread.
+/// they are set; `memory` is what [`lock_memory`] came to. Call it while the process has one thread.
 #[must_use]
-pub fn confine(file: &Path, config: &Config, roots: &[String]) -> Report {
+pub fn confine(file: &Path, config: &Config, roots: &[String], memory: Memory) -> Report {
     let root = rustix::process::geteuid().is_root();
     let mut paths = Paths::of(file, config);
     paths.read.extend(roots.iter().map(PathBuf::from));
@@ -91,9 +95,15 @@ pub fn confine(file: &Path, config: &Config, roots: &[String]) -> Report {
         .chain(&config.listen.transparent)
         .chain([&config.listen.admin])
         .any(|address| (1..1024).contains(&address.port()));
+    let mut kept = CapabilitySet::empty();
+    kept.set(CapabilitySet::NET_BIND_SERVICE, privileged);
+    kept.set(
+        CapabilitySet::IPC_LOCK,
+        memory == Memory::LockedByCapability,
+    );
     Report {
         files,
-        capabilities: drop_capabilities(privileged).map_err(|error| error.to_string()),
+        capabilities: drop_capabilities(kept).map_err(|error| error.to_string()),
         missing,
         root,
     }
@@ -225,15 +235,10 @@ fn restrict(
     })
 }
 
-/// Keeps binding below port 1024 where a listener is there, and nothing else.
-fn drop_capabilities(privileged_port: bool) -> rustix::io::Result<()> {
+/// Keeps these, where they are held, and nothing else.
+fn drop_capabilities(wanted: CapabilitySet) -> rustix::io::Result<()> {
     rustix::thread::set_no_new_privs(true)?;
     let held = rustix::thread::capabilities(None)?;
-    let wanted = if privileged_port {
-        CapabilitySet::NET_BIND_SERVICE
-    } else {
-        CapabilitySet::empty()
-    };
     rustix::thread::set_capabilities(
         None,
         CapabilitySets {

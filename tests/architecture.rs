@@ -108,7 +108,7 @@ const ONE_ROOM: &[(&str, &[&str], &str)] = &[
     ("clap", &["cli/", "main.rs"], "commands"),
     (
         "rustix",
-        &["cli/", "confine.rs", "app.rs"],
+        &["cli/", "confine.rs", "confine/", "app.rs"],
         "terminals, limits and signals; privileges; this machine's name",
     ),
     (

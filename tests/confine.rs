@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use spapi_sidecar::config::Config;
-use spapi_sidecar::confine::{Report, confine};
+use spapi_sidecar::confine::{Memory, Report, confine};
 
 const SAMPLE: &str = include_str!("../proxy.yaml");
 
@@ -52,7 +52,7 @@ fn denied(path: &Path) -> bool {
 fn a_confined_process_reads_what_it_was_configured_with_and_nobody_elses_files() {
     let (folder, config) = place();
     let at = |name: &str| folder.path().join(name);
-    let report = confine(&at("etc/proxy.yaml"), &config, &[]);
+    let report = confine(&at("etc/proxy.yaml"), &config, &[], Memory::NotLocked);
     if !holds(&report) {
         return;
     }
@@ -71,7 +71,12 @@ fn a_confined_process_reads_what_it_was_configured_with_and_nobody_elses_files()
 fn a_confined_process_writes_where_it_was_told_to_and_nowhere_else() {
     let (folder, config) = place();
     let at = |name: &str| folder.path().join(name);
-    if !holds(&confine(&at("etc/proxy.yaml"), &config, &[])) {
+    if !holds(&confine(
+        &at("etc/proxy.yaml"),
+        &config,
+        &[],
+        Memory::NotLocked,
+    )) {
         return;
     }
     for name in ["run/ca.pem.new", "state/audit.jsonl"] {
@@ -94,7 +99,12 @@ fn a_file_that_is_replaced_by_renaming_is_read_anew() {
         std::fs::write(&new, "second").unwrap();
         std::fs::rename(&new, &role).unwrap();
     });
-    if !holds(&confine(&at("etc/proxy.yaml"), &config, &[])) {
+    if !holds(&confine(
+        &at("etc/proxy.yaml"),
+        &config,
+        &[],
+        Memory::NotLocked,
+    )) {
         return;
     }
     go.send(()).unwrap();
@@ -105,7 +115,12 @@ fn a_file_that_is_replaced_by_renaming_is_read_anew() {
 #[test]
 fn a_confined_process_runs_no_program_and_keeps_no_capability() {
     let (folder, config) = place();
-    let report = confine(&folder.path().join("etc/proxy.yaml"), &config, &[]);
+    let report = confine(
+        &folder.path().join("etc/proxy.yaml"),
+        &config,
+        &[],
+        Memory::NotLocked,
+    );
     assert_eq!(report.capabilities, Ok(()));
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     if !status.is_empty() {
@@ -129,7 +144,12 @@ fn a_confined_process_runs_no_program_and_keeps_no_capability() {
 fn names_are_resolved_and_the_systems_roots_are_read_all_the_same() {
     let (folder, config) = place();
     let before = rustls_native_certs::load_native_certs().certs.len();
-    let _report = confine(&folder.path().join("etc/proxy.yaml"), &config, &[]);
+    let _report = confine(
+        &folder.path().join("etc/proxy.yaml"),
+        &config,
+        &[],
+        Memory::NotLocked,
+    );
     assert!(
         ("localhost", 443)
             .to_socket_addrs()

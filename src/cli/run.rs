@@ -5,7 +5,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Complaint, ConfigArg, Exit, environment, parse};
 use crate::app::App;
-use crate::confine;
+use crate::confine::{self, Memory};
 use crate::telemetry::{self, Sink};
 
 /// Run the sidecar until SIGTERM or SIGINT, then finish what is in flight.
@@ -36,10 +36,11 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     crate::audit::make_folder(&config.audit);
     // before any thread: each hands its confinement on to those that it starts
+    let memory = confine::lock_memory();
     let confined = (!args.no_confine).then(|| {
         let roots = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
         let roots: Vec<String> = roots.into_iter().filter_map(environment).collect();
-        confine::confine(&args.config.config, &config, &roots)
+        confine::confine(&args.config.config, &config, &roots, memory)
     });
     let sink = Sink::new(std::io::stdout());
     let ended = control_runtime(1)?.block_on(async {
@@ -48,6 +49,7 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
         let wanted = environment("RUST_LOG");
         let traces = telemetry::start(&config.telemetry, wanted.as_deref(), &sink)
             .map_err(|error| Complaint(error.to_string()))?;
+        say_whether_locked(memory);
         say_how_confined(confined.as_ref());
         let app = App::start(config, sink.clone(), cores)
             .await
@@ -62,6 +64,17 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
     });
     sink.flush();
     ended
+}
+
+fn say_whether_locked(memory: Memory) {
+    match memory {
+        Memory::Locked | Memory::LockedByCapability => {
+            tracing::info!("memory is locked: none of it is swapped out");
+        }
+        Memory::NotLocked => tracing::info!(
+            "memory is not locked, so that tokens may be swapped out: encrypt swap or have none, or lift RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=infinity, Docker: --ulimit memlock=-1)"
+        ),
+    }
 }
 
 fn say_how_confined(report: Option<&confine::Report>) {

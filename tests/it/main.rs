@@ -46,6 +46,7 @@ mod shutdown;
 mod start;
 mod store;
 mod support;
+mod swap;
 mod traces;
 mod transparent;
 mod tunnel;

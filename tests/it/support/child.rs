@@ -55,6 +55,19 @@ impl ChildSidecar {
     /// Starts the binary on a stage that is set, and waits until it listens.
     pub(crate) async fn on(stage: Stage, variables: &[(&str, &str)]) -> Self {
         let process = Process::start(stage.folder.path(), variables);
+        Self::of(stage, process).await
+    }
+
+    /// Starts the binary by a command that has it and its arguments appended, and waits until it is ready.
+    pub(crate) async fn under(wrapper: &[&str], setup: &Setup) -> Self {
+        let stage = Stage::set(setup).await;
+        let process = Process::under(wrapper, stage.folder.path(), &[]);
+        let sidecar = Self::of(stage, process).await;
+        sidecar.gets_ready().await;
+        sidecar
+    }
+
+    async fn of(stage: Stage, process: Process) -> Self {
         let line = process.listening().await;
         let listening: Vec<SocketAddr> = line["listening"]
             .as_str()
@@ -144,9 +157,17 @@ pub(crate) struct Process {
 impl Process {
     /// Runs `run` on the `proxy.yaml` of a folder, with nothing in its environment but `variables`.
     pub(crate) fn start(folder: &Path, variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_spapi-sidecar"))
-            .args(["run", "--config"])
-            .arg(folder.join("proxy.yaml"))
+        Self::under(&[], folder, variables)
+    }
+
+    /// The same, started by a command that has this program and its arguments appended.
+    pub(crate) fn under(wrapper: &[&str], folder: &Path, variables: &[(&str, &str)]) -> Self {
+        let config = folder.join("proxy.yaml");
+        let program = [env!("CARGO_BIN_EXE_spapi-sidecar"), "run", "--config"];
+        let mut words = wrapper.iter().chain(&program);
+        let mut child = Command::new(words.next().unwrap())
+            .args(words)
+            .arg(config)
             .env_clear()
             .envs(variables.iter().copied())
             .stdin(Stdio::null())

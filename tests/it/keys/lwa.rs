@@ -5,7 +5,7 @@ use std::time::Duration;
 use spapi_sidecar::sandbox::Options;
 
 use super::ORDERS;
-use crate::support::sidecar::{Setup, TestSidecar, eventually};
+use crate::support::sidecar::{Setup, TestSidecar, eventually, fault};
 
 /// Tokens live far longer than any wait of these tests.
 fn long_lived(lwa: &str) -> Setup {
@@ -60,4 +60,33 @@ async fn token_url_is_where_tokens_come_from_and_what_is_answered_here() {
         crate::support::wire::request("POST", "login.example", "/auth/o2/token", &[], form);
     let vended = sidecar.inside("login.example").await.ask(request).await;
     assert_eq!(vended.status, 200, "{vended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_sent_no_longer_than_until_clock_skew_before_its_end() {
+    let without_renewal = async |lwa: &str| {
+        let base = Setup::default();
+        let sidecar = TestSidecar::with(Setup {
+            sandbox: Options {
+                expires_in: Duration::from_secs(30),
+                ..base.sandbox
+            },
+            sections: format!("lwa: {{ refresh_at: 95%, {lwa} }}"),
+            ..base
+        })
+        .await;
+        let _lasting = sidecar.sandbox.fault(fault(r#"{"lwa_down":"refuse"}"#));
+        sidecar
+    };
+    // a tenth of a life is the most that is taken off; the second one's token is the younger by a moment
+    let careful = without_renewal("clock_skew: 3s").await;
+    let exact = without_renewal("clock_skew: 0s").await;
+    let mut refused = careful.call(ORDERS, &[]).await;
+    assert_eq!(refused.status, 200);
+    while refused.status == 200 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        refused = careful.call(ORDERS, &[]).await;
+    }
+    assert_eq!(exact.call(ORDERS, &[]).await.status, 200);
+    assert_eq!(&*refused.refusal().code, "token_unavailable");
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what tests/browser/run needs: Debian's Chromium and Node.js where they are missing, and into .tools/browser
+# Installs what tests/browser/run needs: Debian's Chromium, a font of known widths and Node.js where they are missing, and into .tools/browser
 # (git-ignored) the packages locked beside this file. No browser is downloaded but Debian's. A second run with the same
 # lock file does nothing.
 set -eu
@@ -8,10 +8,12 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 home=$(CDPATH='' cd -- "$here/../.." && pwd)/.tools/browser
 
 missing=""
-want() { # want PACKAGE PATH: notes PACKAGE where nothing can be run at PATH
-    [ -x "$2" ] || missing="$missing $1"
+want() { # want PACKAGE PATH: notes PACKAGE where there is nothing at PATH
+    [ -e "$2" ] || missing="$missing $1"
 }
 want chromium /usr/bin/chromium
+# what fits on a page depends on it
+want fonts-liberation /usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf
 want nodejs "$(command -v node || echo /usr/bin/node)"
 want npm "$(command -v npm || echo /usr/bin/npm)"
 want curl "$(command -v curl || echo /usr/bin/curl)"

@@ -227,11 +227,11 @@ async fn a_token_with_a_short_period_is_renewed_in_time() {
     let Some(vault) = TestVault::start().await else {
         return;
     };
-    let settings = json!({"token_period": "3s", "secret_id_num_uses": 1});
+    let settings = json!({"token_period": "6s", "secret_id_num_uses": 1});
     let kept = one_login_only(&vault, settings).await;
     let keep_alive = kept.keep_alive();
     let reading = async {
-        for _try in 0..25 {
+        for _try in 0..45 {
             tokio::time::sleep(Duration::from_millis(200)).await;
             reads(&kept).await.unwrap();
         }
@@ -242,7 +242,7 @@ async fn a_token_with_a_short_period_is_renewed_in_time() {
     }
 
     // the same without renewal: this is what the test above could not have survived
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
     let error = reads(&kept).await.unwrap_err();
     assert_eq!(error.cause(), "store_denied", "{error}");
 }

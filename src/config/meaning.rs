@@ -200,16 +200,19 @@ fn ids<'a>(root: &'a Node, list: &str) -> Vec<&'a Scalar> {
 }
 
 /// Reports an id that names nothing of a list. What the environment gave is known and never named.
-fn names_one(root: &Node, node: &Node, list: &str, at: (&str, &str), faults: &mut Vec<Fault>) {
-    let (path, problem) = at;
-    let all = ids(root, list);
+fn names_one(
+    node: &Node,
+    (list, known): (&str, &[&Scalar]),
+    (path, problem): (&str, &str),
+    faults: &mut Vec<Fault>,
+) {
     let Some(id) = node
         .text()
-        .filter(|id| all.iter().all(|known| known.text != *id))
+        .filter(|id| known.iter().all(|known| known.text != *id))
     else {
         return;
     };
-    let written = all.iter().filter(|known| !known.from_environment);
+    let written = known.iter().filter(|known| !known.from_environment);
     let written: Vec<&str> = written.map(|known| known.text.as_str()).collect();
     let remedy = match nearest(id, written.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -223,10 +226,11 @@ fn names_one(root: &Node, node: &Node, list: &str, at: (&str, &str), faults: &mu
 }
 
 fn apps_of_tenants(root: &Node, faults: &mut Vec<Fault>) {
+    let known = ids(root, "apps");
     for (path, tenant) in items(root, "tenants") {
         if let Some(app) = tenant.child("app") {
             let at = (&*join(&path, "app"), "no app has this id");
-            names_one(root, app, "apps", at, faults);
+            names_one(app, ("apps", &known), at, faults);
         }
     }
 }
@@ -237,7 +241,7 @@ fn default_tenant(root: &Node, faults: &mut Vec<Fault>) {
         .is_some_and(|tenants| !tenants.entries().is_empty());
     if let Some(node) = root.child("default_tenant").filter(|_| !from_store) {
         let at = ("default_tenant", "no tenant has this id");
-        names_one(root, node, "tenants", at, faults);
+        names_one(node, ("tenants", &ids(root, "tenants")), at, faults);
     }
 }
 

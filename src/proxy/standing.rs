@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Preflight, Tenant};
+use crate::config::Tenant;
 use crate::fleet::Fleet;
 use crate::outcome::{Failure, Reason};
 use crate::roster::{Missing, Passes, Unready};
@@ -53,11 +53,11 @@ fn set_aside(fleet: &Fleet, tenant: &TenantId, reason: Reason) -> Failure {
 
 /// Lets a tenant pass that needs no preflight, or whose preflight has passed.
 pub(super) async fn passed(passes: &Passes, tenant: &Arc<Tenant>) -> Result<(), Failure> {
-    if tenant.preflight == Preflight::Optional {
-        return Ok(());
-    }
-    // boxed: the future of every request would be larger by it otherwise
-    let checked = Box::pin(passes.check(tenant)).await;
+    let checked = match passes.remembered(tenant) {
+        Some(known) => known,
+        // boxed: the future of every request would be larger by it otherwise
+        None => Box::pin(passes.check(tenant)).await,
+    };
     checked.map_err(|unready| not_ready(&tenant.id, unready))
 }
 

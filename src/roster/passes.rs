@@ -1,14 +1,14 @@
 //! Whose preflight has passed.
 //!
 //! Job: whether a tenant whose profile says `preflight: required` may be served.
-//! Invariants: it is asked when such a tenant is called for or judged, never on a round of its own; a pass is remembered for
-//! the profile that it was given to, and another profile is asked for again; that there is none is remembered for
-//! [`REMEMBERED`], so that the whole fleet serves within that time of a pass; one look-up for a tenant at a time.
+//! Invariants: the store is asked when such a tenant is called for or judged; a pass is remembered for the profile that it was
+//! given to, so that a request finds it without waiting, and another profile is asked for again; that there is none is
+//! remembered for [`REMEMBERED`], so that the whole fleet serves within that time of a pass; one look-up for a tenant at a time.
 //! Failure mode: [`Unready`]; with the store away, who has passed stays so.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -59,7 +59,7 @@ impl Unready {
 /// The passes, as far as they were asked for.
 pub struct Passes {
     store: Arc<dyn GrantStore>,
-    known: Mutex<HashMap<TenantId, Arc<Entry>>>,
+    known: RwLock<HashMap<TenantId, Arc<Entry>>>,
 }
 
 #[derive(Default)]
@@ -80,7 +80,7 @@ impl Passes {
     pub fn new(store: Arc<dyn GrantStore>) -> Self {
         Self {
             store,
-            known: Mutex::default(),
+            known: RwLock::default(),
         }
     }
 
@@ -89,14 +89,10 @@ impl Passes {
     /// # Errors
     /// When it may not be served yet, or the store does not say.
     pub async fn check(&self, tenant: &Arc<Tenant>) -> Result<(), Unready> {
-        match tenant.preflight {
-            Preflight::Optional => return Ok(()),
-            Preflight::Required => {}
-        }
-        let entry = self.entry(&tenant.id);
-        if let Some(known) = entry.knows(tenant) {
+        if let Some(known) = self.remembered(tenant) {
             return known;
         }
+        let entry = self.entry(&tenant.id);
         let _turn = entry.turn.lock().await;
         // somebody else has asked in the meantime
         if let Some(known) = entry.knows(tenant) {
@@ -110,23 +106,34 @@ impl Passes {
         Err(unready)
     }
 
+    /// What [`Self::check`] says without asking; nothing where it has to ask.
+    #[must_use]
+    pub fn remembered(&self, tenant: &Arc<Tenant>) -> Option<Result<(), Unready>> {
+        match tenant.preflight {
+            Preflight::Optional => Some(Ok(())),
+            Preflight::Required => self.find(&tenant.id)?.knows(tenant),
+        }
+    }
+
     /// Why it may not be served yet, by what was last heard; nothing where it may, or nobody has asked.
     #[must_use]
     pub fn waits(&self, tenant: &Tenant) -> Option<Unready> {
         if tenant.preflight == Preflight::Optional {
             return None;
         }
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = known.get(&tenant.id).map(Arc::clone);
-        drop(known);
-        match &*entry?.found() {
+        match &*self.find(&tenant.id)?.found() {
             Some(Found::Not(unready, _)) => Some(unready.clone()),
             Some(Found::Passed(_)) | None => None,
         }
     }
 
+    fn find(&self, id: &TenantId) -> Option<Arc<Entry>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(id).map(Arc::clone)
+    }
+
     fn entry(&self, id: &TenantId) -> Arc<Entry> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = known.get(id) {
             return Arc::clone(entry);
         }
@@ -211,6 +218,6 @@ mod tests {
         let free = profile::parse(&TenantId::parse("acme").unwrap(), &fields.into()).unwrap();
         let passes = Passes::new(Arc::new(MemoryStore::default()));
         assert!(passes.check(&free).await.is_ok());
-        assert!(passes.known.lock().unwrap().is_empty());
+        assert!(passes.known.read().unwrap().is_empty());
     }
 }

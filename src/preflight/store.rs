@@ -53,7 +53,7 @@ pub(super) async fn ask(tools: &Tools, tenant: &Tenant) -> Stored {
         }
         Err(error) => {
             let away = is_away(&error);
-            checks.push(broken(ACCESS, tenant, &error));
+            checks.push(broken(ACCESS, &error));
             checks.push(Check::skip(STATE, "rests on `access`"));
             if away {
                 let skipped = |at| Check::skip(at, "rests on `access`");
@@ -73,26 +73,8 @@ const fn is_away(error: &StoreError) -> bool {
     !matches!(error, StoreError::Denied(_))
 }
 
-fn broken(at: (&'static str, &'static str), tenant: &Tenant, error: &StoreError) -> Check {
-    let cause = match error {
-        StoreError::Denied(_) => Cause::StoreDenied,
-        StoreError::Sealed(_) => Cause::StoreSealed,
-        // its own words say what to do
-        StoreError::Local(_) => {
-            return Check::fail(
-                at,
-                error.to_string(),
-                "mend what it names; the login and the folder of the store are the sidecar's user's",
-            );
-        }
-        StoreError::Conflict(_)
-        | StoreError::Throttled(_)
-        | StoreError::NotLeader(_)
-        | StoreError::Timeout(_)
-        | StoreError::Unavailable(_)
-        | StoreError::Protocol(_) => Cause::StoreUnavailable,
-    };
-    Check::fail(at, error.to_string(), cause.next_step(tenant))
+fn broken(at: (&'static str, &'static str), error: &StoreError) -> Check {
+    Check::fail(at, error.to_string(), error.remedy())
 }
 
 fn state(fleet: &FleetRecord, tenant: &Tenant) -> Check {
@@ -129,7 +111,7 @@ fn policy(rights: Result<Option<Vec<Right>>, StoreError>, tenant: &Tenant) -> Ch
                 "allow `update` on sys/capabilities-self (deploy/vault/policy.hcl)",
             );
         }
-        Err(error) => return broken(POLICY, tenant, &error),
+        Err(error) => return broken(POLICY, &error),
     };
     let told = |say: fn(&Right) -> Vec<String>| {
         let lines = rights.iter().filter_map(|right| {
@@ -183,7 +165,7 @@ async fn app(store: &dyn GrantStore, tenant: &Tenant, ages: &mut Ages) -> Check 
             "the store holds no client id and secret",
             Cause::AppMissing.next_step(tenant),
         ),
-        Err(error) => broken(APP, tenant, &error),
+        Err(error) => broken(APP, &error),
     }
     .about(id.as_str())
 }
@@ -209,6 +191,6 @@ async fn grant(store: &dyn GrantStore, tenant: &Tenant, ages: &mut Ages) -> Chec
             "the store holds no refresh token",
             Cause::GrantMissing.next_step(tenant),
         ),
-        Err(error) => broken(GRANT, tenant, &error),
+        Err(error) => broken(GRANT, &error),
     }
 }

@@ -1,7 +1,8 @@
-//! The way of token requests to LWA and the Tokens API.
+//! The way of token requests to LWA and the Tokens API, and of a preflight's calls.
 //!
 //! Job: be the [`Transport`] of the token room, over the upstream room's client.
-//! Invariants: one bound on the whole exchange; an answer is read up to [`ANSWER_BYTES`]; errors describe connections, never
+//! Invariants: one bound on the whole exchange; an answer is read up to [`ANSWER_BYTES`], beyond which a
+//! POST has failed and a GET has been answered; errors describe connections, never
 //! what was sent over them.
 //! Failure mode: one line of text for the log.
 

@@ -104,7 +104,8 @@ impl Verdicts {
     /// The probable cause of a tenant's trouble, how sure, whose it is and what to do; nothing where none is found.
     pub(super) fn explanation(&self, id: &TenantId) -> Option<String> {
         let tenant = self.shared.world.load().tenants.get(id)?;
-        let common = self.common();
+        // it may be a request that this alert comes of: what others have coming due is not looked at
+        let common = self.common_of(std::slice::from_ref(&tenant));
         let days = due::days(&common.dues);
         let checked = Checked::of(self.facts(&common, &days, &tenant));
         let found = checked.diagnosis.probable()?;
@@ -143,6 +144,11 @@ impl Verdicts {
     }
 
     fn common(&self) -> Common {
+        self.common_of(&self.shared.world.load().tenants.known())
+    }
+
+    /// With the dates of these tenants alone.
+    fn common_of(&self, tenants: &[Arc<Tenant>]) -> Common {
         let world = self.shared.world.load_full();
         let now = telemetry::now();
         let ages = self.ages.read().unwrap_or_else(PoisonError::into_inner);
@@ -150,13 +156,7 @@ impl Verdicts {
         Common {
             needs: Arc::new(facts::needs(&world.config.routes)),
             around: self.memory.around(world.config.alerts.auth_errors.1),
-            dues: due::dues(
-                &world.config.apps,
-                world.tenants.known().iter(),
-                &ages,
-                Some(ca_end),
-                now,
-            ),
+            dues: due::dues(&world.config.apps, tenants, &ages, Some(ca_end), now),
             now,
             world,
         }

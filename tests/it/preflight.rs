@@ -126,6 +126,18 @@ async fn preflight(sidecar: &TestSidecar, tenant: &str) -> Report {
     Report::read(run(sidecar, &admin, &["preflight", tenant, "--json"]).await)
 }
 
+/// The preflight of `acme` by a configuration file.
+async fn by(file: &std::path::Path) -> Report {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_spapi-sidecar"))
+        .args(["preflight", "acme", "--json", "--config"])
+        .arg(file)
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    Report::read((output.status.code().unwrap(), text))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_whose_world_is_in_order_passes_and_nothing_secret_is_shown() {
     let sidecar = TestSidecar::with(setup()).await;
@@ -340,14 +352,7 @@ async fn names_pins_trust_and_marketplaces_that_do_not_hold_fail_their_own_rows(
     ] {
         let file = sidecar.folder.path().join("other.yaml");
         std::fs::write(&file, yaml.replacen(from, to, 1)).unwrap();
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_spapi-sidecar"))
-            .args(["preflight", "acme", "--json", "--config"])
-            .arg(&file)
-            .output()
-            .await
-            .unwrap();
-        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        let report = Report::read((output.status.code().unwrap(), text));
+        let report = by(&file).await;
         assert_eq!(report.with("fail"), failed, "{to}: {:#}", report.all);
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::ORDERS;
 use crate::support::cluster::{self, service_account};
 use crate::support::sidecar::{Setup, TestSidecar};
-use crate::support::vault::{SIDECAR_POLICY, TestVault};
+use crate::support::vault::{SIDECAR_POLICY, TestVault, client_certificate};
 
 /// What the usual world has in its store.
 async fn furnish(vault: &TestVault) {
@@ -83,10 +83,7 @@ async fn a_client_certificate_logs_in_at_its_mount_by_its_role() {
     let Some(vault) = TestVault::start_tls().await else {
         return;
     };
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(vec!["sidecar.example".to_owned()]).unwrap();
-    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    let cert = params.self_signed(&key).unwrap().pem();
+    let (cert, key) = client_certificate();
     vault.policy("sidecar", SIDECAR_POLICY).await;
     let mount = json!({"type": "cert"});
     vault.api("POST", "sys/auth/machines", mount).await;
@@ -96,7 +93,7 @@ async fn a_client_certificate_logs_in_at_its_mount_by_its_role() {
     let auth = format!(
         "{{ cert: {{ cert: {}, key: {}, role: erp-sidecar, mount: machines }} }}",
         vault.file("client.pem", &cert).display(),
-        vault.file("client.key", &key.serialize_pem()).display(),
+        vault.file("client.key", &key).display(),
     );
     let _sidecar = serves(&vault, auth).await;
 }

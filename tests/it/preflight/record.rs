@@ -5,7 +5,7 @@ use spapi_sidecar::secret::Opaque;
 use spapi_sidecar::store::{Expect, GrantStore, RecordKey};
 use spapi_sidecar::tenant::TenantId;
 
-use super::{ORDERS, Report, TENANTS, preflight, setup};
+use super::{ORDERS, TENANTS, by, preflight, setup};
 use crate::fleet::another;
 use crate::support::peer::trouble;
 use crate::support::sidecar::TestSidecar;
@@ -53,14 +53,7 @@ async fn a_record_that_the_stores_policy_denies_fails_its_own_row() {
         .collect();
     let file = sidecar.folder.path().join("vault.yaml");
     std::fs::write(&file, yaml.join("\n")).unwrap();
-    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_spapi-sidecar"))
-        .args(["preflight", "acme", "--json", "--config"])
-        .arg(&file)
-        .output()
-        .await
-        .unwrap();
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    let report = Report::read((output.status.code().unwrap(), text));
+    let report = by(&file).await;
     assert_eq!(report.with("fail"), ["grant", "policy"], "{:#}", report.all);
     assert_eq!(report.outcomes["client"], "pass", "shown without a grant");
     assert_eq!(report.outcomes["refresh_token"], "skip");

@@ -9,7 +9,7 @@ use spapi_sidecar::store::{GrantStore, StoreError};
 
 use super::contract::app;
 use crate::support::fleet::until;
-use crate::support::vault::{SIDECAR_POLICY, TestVault};
+use crate::support::vault::{SIDECAR_POLICY, TestVault, client_certificate};
 
 pub(super) async fn reads(store: &VaultStore) -> Result<(), StoreError> {
     store.read(&app("erp")).await.map(|_record| ())
@@ -339,10 +339,7 @@ async fn a_client_certificate_logs_in() {
     let Some(vault) = TestVault::start_tls().await else {
         return;
     };
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(vec!["sidecar.example".to_owned()]).unwrap();
-    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    let cert = params.self_signed(&key).unwrap().pem();
+    let (cert, key) = client_certificate();
     vault.policy("sidecar", SIDECAR_POLICY).await;
     vault
         .api("POST", "sys/auth/cert", json!({"type": "cert"}))
@@ -352,7 +349,7 @@ async fn a_client_certificate_logs_in() {
     let login = |name: &str| VaultAuth::Cert {
         pair: KeyPair {
             cert: vault.file("client.pem", &cert),
-            key: vault.file("client.key", &key.serialize_pem()),
+            key: vault.file("client.key", &key),
         },
         role: name.to_owned(),
         mount: "cert".to_owned(),

@@ -26,6 +26,15 @@ path "secret/data/spapi-sidecar/*" { capabilities = ["create", "read", "update"]
 path "secret/metadata/spapi-sidecar/*" { capabilities = ["list"] }
 "#;
 
+/// A certificate to log in with, and its key, as PEM.
+pub(crate) fn client_certificate() -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["sidecar.example".to_owned()]).unwrap();
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let cert = params.self_signed(&key).unwrap().pem();
+    (cert, key.serialize_pem())
+}
+
 /// A running server.
 pub(crate) struct TestVault {
     child: Child,

@@ -21,15 +21,24 @@ use tokio::time::{Instant, Sleep};
 
 use super::socket::Presence;
 
+/// A head that has begun since the clock was last looked at.
+const HAS_BEGUN: u64 = u64::MAX;
+
 /// The state of a connection's clock, shared by its IO and its requests.
+///
+/// What moves only raises a flag; the clock is looked at when the connection has nothing to read or write, which is when its
+/// silence begins: a dozen looks for each request would be dear.
 #[derive(Debug)]
 pub struct Pulse {
     born: Instant,
     idle: Duration,
     head: Duration,
-    /// Milliseconds from `born` to the last byte either way.
+    /// Milliseconds from `born` to the last byte either way, or to the look at the clock that followed it.
     last: AtomicU64,
-    /// Milliseconds from `born`, plus one, to the start of the head in progress; 0 when there is none.
+    /// Whether something has moved since the clock was last looked at.
+    moved: AtomicBool,
+    /// Milliseconds from `born`, plus one, to the start of the head in progress; 0 when there is none, [`HAS_BEGUN`] when it
+    /// has begun since the clock was last looked at.
     head_since: AtomicU64,
     /// Whether what is read between requests is a head. In HTTP/2 and in a tunnel it is not.
     heads: AtomicBool,
@@ -54,6 +63,7 @@ impl Pulse {
             idle,
             head,
             last: AtomicU64::new(0),
+            moved: AtomicBool::new(false),
             head_since: AtomicU64::new(1),
             heads: AtomicBool::new(true),
             frames: AtomicBool::new(false),
@@ -95,12 +105,12 @@ impl Pulse {
 
     /// Notes that the client has brought a request forward.
     pub fn goes_on(&self) {
-        self.last.store(self.now(), Ordering::Relaxed);
+        self.moved.store(true, Ordering::Relaxed);
     }
 
     /// A head or a handshake is due: its time begins now.
     pub fn awaits(&self) {
-        self.head_since.store(self.now() + 1, Ordering::Relaxed);
+        self.head_since.store(HAS_BEGUN, Ordering::Relaxed);
     }
 
     /// The handshake is done: the next byte begins a head.
@@ -121,30 +131,40 @@ impl Pulse {
         self.between_requests();
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// Looks at the clock, and dates what has moved since it was last looked at.
+    fn look(&self) -> Instant {
+        let now = Instant::now();
+        let since_birth = || {
+            let passed = now.saturating_duration_since(self.born).as_millis();
+            u64::try_from(passed).unwrap_or(u64::MAX)
+        };
+        if self.moved.swap(false, Ordering::Relaxed) {
+            self.last.store(since_birth(), Ordering::Relaxed);
+        }
+        if self.head_since.load(Ordering::Relaxed) == HAS_BEGUN {
+            self.head_since.store(since_birth() + 1, Ordering::Relaxed);
+        }
+        now
     }
 
     fn beat(&self, was_read: bool) {
         if self.frames.load(Ordering::Relaxed) {
             return;
         }
-        let serves = self.serving.load(Ordering::Relaxed) > 0;
-        let now = self.now();
-        self.last.store(now, Ordering::Relaxed);
+        self.goes_on();
         if was_read
-            && !serves
+            && self.serving.load(Ordering::Relaxed) == 0
             && self.head_since.load(Ordering::Relaxed) == 0
             && self.heads.load(Ordering::Relaxed)
         {
-            self.head_since.store(now + 1, Ordering::Relaxed);
+            self.awaits();
         }
     }
 
     /// When this connection is over, if nothing more happens.
-    fn deadline(&self) -> Instant {
+    fn deadline(&self, now: Instant) -> Instant {
         if self.held.load(Ordering::Relaxed) > 0 && self.owed.load(Ordering::Relaxed) == 0 {
-            return Instant::now() + self.idle;
+            return now + self.idle;
         }
         let idle = self.born + Duration::from_millis(self.last.load(Ordering::Relaxed)) + self.idle;
         match self.head_since.load(Ordering::Relaxed) {
@@ -237,7 +257,7 @@ impl<T> Pulsed<T> {
 
     /// Fails when the connection's time is up; else arranges to be woken when it may be.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let deadline = self.pulse.deadline();
+        let deadline = self.pulse.deadline(self.pulse.look());
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -246,8 +266,9 @@ impl<T> Pulsed<T> {
             timer.as_mut().reset(deadline);
         }
         while timer.as_mut().poll(cx).is_ready() {
-            let deadline = self.pulse.deadline();
-            if deadline <= Instant::now() {
+            let now = self.pulse.look();
+            let deadline = self.pulse.deadline(now);
+            if deadline <= now {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
                     "the client was silent for too long",
@@ -384,7 +405,12 @@ mod tests {
             far.write_u8(0).await.unwrap();
             pulsed.read_u8().await.unwrap();
         }
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        // as the connection's own task does: nothing to read, after the part has gone
+        tokio::select! {
+            biased;
+            _ = pulsed.read_u8() => panic!("ended, or something was read"),
+            () = tokio::time::sleep(Duration::from_secs(60)) => {}
+        }
         far.write_u8(0).await.unwrap();
         pulsed.read_u8().await.unwrap();
         assert_eq!(over_after(&mut pulsed).await, (io::ErrorKind::TimedOut, 30));

@@ -11,7 +11,7 @@
 //!   [`confine`], [`verdict`] (what is wrong, and what is due), [`audit`] (who read what for whom), [`alert`] (what a person is
 //!   told of), [`sandbox`] (the stand-in for Amazon).
 //! * **Floor 1, deciding and seeing**: [`policy`], [`telemetry`], [`task`].
-//! * **Floor 0, words**: [`catalog`], [`name`], [`address`], [`tenant`], [`secret`], [`phantom`], [`outcome`], [`redact`], [`config`].
+//! * **Floor 0, words**: [`catalog`], [`map`], [`name`], [`address`], [`tenant`], [`secret`], [`phantom`], [`outcome`], [`redact`], [`config`].
 //!
 //! # Invariants
 //!
@@ -34,6 +34,7 @@ pub mod config;
 pub mod confine;
 pub mod document;
 pub mod fleet;
+pub mod map;
 pub mod name;
 pub mod onboard;
 pub mod outcome;

@@ -14,7 +14,8 @@ use std::path::Path;
 /// Rooms by floor, from the ground up. The last floor is the composition.
 const FLOORS: [&[&str]; 5] = [
     &[
-        "catalog", "name", "address", "tenant", "secret", "phantom", "outcome", "redact", "config",
+        "catalog", "map", "name", "address", "tenant", "secret", "phantom", "outcome", "redact",
+        "config",
     ],
     &["policy", "telemetry", "task"],
     &[
@@ -34,6 +35,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ),
     ("config", "name", "settings are typed with the words"),
     ("config", "tenant", "settings are typed with the words"),
+    ("catalog", "map", "requests look into its tree"),
     ("phantom", "tenant", "a phantom token names a tenant"),
     (
         "redact",
@@ -71,6 +73,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
 /// A crate or a name, the places that may use it (a folder ends with `/`), and why it is theirs.
 const ONE_ROOM: &[(&str, &[&str], &str)] = &[
     ("vaultrs", &["store/vault/"], "Vault's client"),
+    ("foldhash", &["map.rs"], "the hash of maps"),
     ("rustify", &["store/vault/"], "Vault's client"),
     ("granit_parser", &["config/tree/"], "YAML"),
     (

@@ -4,11 +4,11 @@
 //! Invariants: keys are templates, never raw paths; memory is bounded by [`MOST`]; a look-up allocates nothing.
 //! Failure mode: beyond the bound nothing is new any more; what an earlier process saw and nobody kept is new again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::Method;
 
+use crate::map::Map;
 use crate::tenant::TenantId;
 
 /// Most endpoints that are remembered, as many as traffic tells apart.
@@ -37,12 +37,12 @@ pub struct Call<'a> {
 }
 
 /// What became of a tenant's calls, by template.
-type ByTemplate = HashMap<Arc<str>, Vec<(Method, Fate)>>;
+type ByTemplate = Map<Arc<str>, Vec<(Method, Fate)>>;
 
 /// Everything that was called so far.
 #[derive(Debug, Default)]
 pub(super) struct Endpoints {
-    known: HashMap<TenantId, ByTemplate>,
+    known: Map<TenantId, ByTemplate>,
     count: usize,
 }
 

@@ -6,9 +6,8 @@
 //! may have set it aside.
 //! Failure mode: none; whoever acts bears with an order that changes nothing.
 
-use std::collections::HashMap;
-
 use crate::config::QuarantineCause;
+use crate::map::Map;
 use crate::tenant::TenantId;
 
 /// What is to be done.
@@ -24,7 +23,7 @@ pub enum Order {
 #[derive(Debug, Default)]
 pub(super) struct Quarantines {
     on: Vec<QuarantineCause>,
-    found: HashMap<(TenantId, QuarantineCause), bool>,
+    found: Map<(TenantId, QuarantineCause), bool>,
     orders: Vec<(TenantId, QuarantineCause, Order)>,
 }
 

@@ -6,7 +6,6 @@
 //! Failure mode: none.
 //! Source: CONTRACT section 4, Alerts.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::AlertKind;
@@ -16,6 +15,7 @@ use super::quarantine::Quarantines;
 use super::settings::Settings;
 use super::window::{Share, Window};
 use crate::config::QuarantineCause;
+use crate::map::Map;
 use crate::outcome::{Denial, Reason};
 use crate::telemetry::event::{BreakGlassPhase, Event, Exchange};
 use crate::telemetry::record::{Outcome, Record};
@@ -39,11 +39,11 @@ const INCIDENT: Duration = Duration::from_mins(5);
 #[derive(Debug)]
 pub(super) struct Rules {
     settings: Settings,
-    tenants: HashMap<TenantId, Facts>,
+    tenants: Map<TenantId, Facts>,
     fresh: [Share; 4],
     upstream: Share,
     /// When a fresh token of a tenant was last refused.
-    refused: HashMap<TenantId, Duration>,
+    refused: Map<TenantId, Duration>,
     pub(super) endpoints: Endpoints,
     pub(super) quarantines: Quarantines,
 }
@@ -53,7 +53,7 @@ pub(super) struct Rules {
 struct Facts {
     auth_errors: Window,
     /// Failed exchanges in a row, by kind.
-    failures: HashMap<&'static str, u32>,
+    failures: Map<&'static str, u32>,
     /// Since when a phantom waits to be used.
     vended: Option<Duration>,
 }
@@ -64,10 +64,10 @@ impl Rules {
         quarantines.configure(&settings.alerts.quarantine_on);
         Self {
             settings,
-            tenants: HashMap::new(),
+            tenants: Map::default(),
             fresh: BURN_WINDOWS.map(|minutes| Share::new(Duration::from_mins(minutes))),
             upstream: Share::new(INCIDENT),
-            refused: HashMap::new(),
+            refused: Map::default(),
             endpoints: Endpoints::default(),
             quarantines,
         }
@@ -302,7 +302,7 @@ impl Rules {
         if !self.tenants.contains_key(tenant) {
             let facts = Facts {
                 auth_errors: Window::new(window),
-                failures: HashMap::new(),
+                failures: Map::default(),
                 vended: None,
             };
             self.tenants.insert(tenant.clone(), facts);

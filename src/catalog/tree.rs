@@ -8,7 +8,7 @@
 //! Why not matchit: two templates that name a parameter differently at one place are no conflict here, a path that holds
 //! a literal `{orderId}` has to be found, and a refusal walks the literals.
 
-use std::collections::HashMap;
+use crate::map::Map;
 
 /// Values by path template.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Tree<T> {
 
 #[derive(Debug)]
 struct Node<T> {
-    literals: HashMap<Box<str>, Self>,
+    literals: Map<Box<str>, Self>,
     parameter: Option<Box<Self>>,
     /// What a greedy parameter here stands for.
     greedy: Option<T>,
@@ -109,7 +109,7 @@ impl<T> Tree<T> {
 impl<T> Node<T> {
     fn new() -> Self {
         Self {
-            literals: HashMap::new(),
+            literals: Map::default(),
             parameter: None,
             greedy: None,
             value: None,

@@ -9,8 +9,6 @@
 //! Sources: SP-API facts, section 4 (a bucket for each operation and account-application pair; `x-amzn-RateLimit-Limit` on 20x,
 //! 400 and 404 only, best effort); CONTRACT section 3.4.
 
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,8 +16,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::catalog::{Catalog, Operation};
+use crate::catalog::Operation;
 use crate::config::{Environment, Tenant};
+use crate::map::{Hasher, Map};
 use crate::tenant::{AppId, TenantId};
 
 pub mod bucket;
@@ -52,12 +51,12 @@ const IDLE: Duration = Duration::from_mins(10);
 /// All lanes.
 pub struct Pace {
     shards: [Mutex<Shard>; SHARDS],
-    hasher: RandomState,
+    hasher: Hasher,
     members: Members,
 }
 
 struct Shard {
-    lanes: HashMap<Key, Arc<Lane>>,
+    lanes: Map<Key, Arc<Lane>>,
     sweep_at: usize,
 }
 
@@ -85,9 +84,9 @@ pub struct Call<'a> {
     pub grantless: bool,
     /// Its method.
     pub method: &'a http::Method,
-    /// Its raw path.
-    pub path: &'a str,
-    /// Its route's template: its name where the catalog does not know the path.
+    /// What the catalog knows of it.
+    pub operation: Option<&'static Operation>,
+    /// Its route's template: its name where the catalog knows nothing.
     pub template: &'a Arc<str>,
 }
 
@@ -97,13 +96,13 @@ impl Pace {
     pub fn new(members: Members) -> Self {
         let shard = |_| {
             Mutex::new(Shard {
-                lanes: HashMap::new(),
+                lanes: Map::default(),
                 sweep_at: FIRST_SWEEP,
             })
         };
         Self {
             shards: std::array::from_fn(shard),
-            hasher: RandomState::new(),
+            hasher: Hasher::default(),
             members,
         }
     }
@@ -111,7 +110,7 @@ impl Pace {
     /// The lane of a call.
     #[must_use]
     pub fn lane(&self, call: &Call<'_>) -> Arc<Lane> {
-        let operation = Catalog::embedded().find(call.method, call.path);
+        let operation = call.operation;
         let key = Key {
             app: call.tenant.app.clone(),
             tenant: (!call.grantless).then(|| call.tenant.id.clone()),

@@ -6,7 +6,6 @@
 //! shape the first stays. A path that a decoding reader would take for another route is refused, in every mode.
 //! Failure mode: [`Denied`]: the refusal, and the route where one matched.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::path::{self, Ambiguity};
@@ -14,12 +13,13 @@ use super::{Ask, Credential, Refusal, Route, marketplace, refusal, region};
 use crate::catalog::tree::{Tree, parameter_name, segments};
 use crate::catalog::{Catalog, Operation, as_get, is_sku_parameter};
 use crate::config::{Allow, Rdt, RdtPer, RouteRule};
+use crate::map::Map;
 use crate::redact;
 
 /// Compiled routes.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    trees: HashMap<http::Method, Tree<Entry>>,
+    trees: Map<http::Method, Tree<Entry>>,
 }
 
 /// A route and what a request needs to have it.

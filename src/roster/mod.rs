@@ -5,11 +5,11 @@
 //! ([`profiles`]); who has to pass a preflight first is served once it has ([`passes`]).
 //! Failure mode: [`Missing`].
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::profile::ProfileFault;
 use crate::config::{Config, Tenant, Tenants};
+use crate::map::Map;
 use crate::store::StoreError;
 use crate::tenant::TenantId;
 
@@ -37,7 +37,7 @@ pub enum Missing {
 #[derive(Clone, Debug)]
 pub enum Roster {
     /// The file's.
-    Listed(HashMap<TenantId, Arc<Tenant>>),
+    Listed(Map<TenantId, Arc<Tenant>>),
     /// The store's.
     Stored(Arc<Profiles>),
 }

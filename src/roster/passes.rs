@@ -6,7 +6,6 @@
 //! remembered for [`REMEMBERED`], so that the whole fleet serves within that time of a pass; one look-up for a tenant at a time.
 //! Failure mode: [`Unready`]; with the store away, who has passed stays so.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::{Preflight, Tenant};
+use crate::map::Map;
 use crate::store::preflight::Passed;
 use crate::store::{GrantStore, StoreError};
 use crate::tenant::TenantId;
@@ -59,7 +59,7 @@ impl Unready {
 /// The passes, as far as they were asked for.
 pub struct Passes {
     store: Arc<dyn GrantStore>,
-    known: RwLock<HashMap<TenantId, Arc<Entry>>>,
+    known: RwLock<Map<TenantId, Arc<Entry>>>,
 }
 
 #[derive(Default)]

@@ -7,12 +7,12 @@
 //! Failure mode: beyond the bound new kinds of calls are not counted; where nothing can be written, it is forgotten at the
 //! end, and said so.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::event::{BreakGlassPhase, Event, Observer};
 use super::record::Outcome;
+use crate::map::Map;
 use crate::outcome::Reason;
 use crate::redact;
 use crate::tenant::TenantId;
@@ -81,7 +81,7 @@ pub struct Opening {
 #[derive(Debug)]
 pub struct Traffic {
     since: SystemTime,
-    seen: Mutex<HashMap<Kind, Seen>>,
+    seen: Mutex<Map<Kind, Seen>>,
     openings: Mutex<Vec<Opening>>,
     file: Option<kept::File>,
 }

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::desk::{Course, Departure, Desks, FIRST_PAUSE, Landing, Refused};
 use super::lifetime::State;
 use super::{Cause, Issued, TokenFailure};
+use crate::map::Hasher;
 use crate::store::BoxFuture;
 use crate::task::Tasks;
 use crate::telemetry::event::{Event, Events, Exchange};
@@ -98,7 +99,7 @@ impl Slot {
 }
 
 /// Where callers find tokens.
-struct Shelf<K>(Cache<K, Arc<Slot>>);
+struct Shelf<K>(Cache<K, Arc<Slot>, Hasher>);
 
 // not derived: a derive would ask `K` to be clonable
 impl<K> Clone for Shelf<K> {
@@ -113,7 +114,7 @@ impl<K: Eq + Hash + Send + Sync + 'static> Shelf<K> {
             Cache::builder()
                 .max_capacity(MOST_TOKENS)
                 .time_to_idle(IDLE)
-                .build(),
+                .build_with_hasher(Hasher::default()),
         )
     }
 

@@ -7,7 +7,6 @@
 //! Failure mode: a connection that failed before a byte of the request was written is replaced once, by a new one; GET and
 //! HEAD also where a reused connection closed before any byte of an answer. Everything else is a [`SendError`].
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +24,7 @@ use tokio::time::Instant;
 
 use super::SendError;
 use super::dial::Dialer;
+use crate::map::Map;
 use crate::name::Authority;
 use crate::task::{Executor, Tasks};
 
@@ -374,7 +374,7 @@ impl<B> Sender<B> {
 
 /// Idle connections. Locked for moments, by one core.
 struct Pool<B> {
-    shelves: Mutex<HashMap<Key, Shelf<B>>>,
+    shelves: Mutex<Map<Key, Shelf<B>>>,
     closed: AtomicBool,
 }
 

@@ -5,7 +5,7 @@
 //! share. Ids, templates, counts and closed causes alone.
 //! Failure mode: beyond [`MOST`] tenants, those heard of later are not remembered.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::facts::Around;
 use super::minute::Minute;
 use super::recent::{Exchanged, Recent, Vended};
+use crate::map::Map;
 use crate::outcome::{Denial, Reason};
 use crate::telemetry;
 use crate::telemetry::event::{Event, Observer};
@@ -27,7 +28,7 @@ const MOST: usize = 20_000;
 /// Remembers what the rooms say.
 pub struct Memory {
     clock: fn() -> SystemTime,
-    tenants: RwLock<HashMap<TenantId, Arc<Mutex<Recent>>>>,
+    tenants: RwLock<Map<TenantId, Arc<Mutex<Recent>>>>,
     /// Why the store does not answer, where it does not.
     store: Mutex<Option<&'static str>>,
     changed: Mutex<BTreeSet<TenantId>>,

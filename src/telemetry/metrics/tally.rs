@@ -6,11 +6,11 @@
 //! [`MOST`], what is beyond it goes by the name `other`.
 //! Failure mode: none.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::histogram::Histogram;
+use crate::map::Map;
 use crate::outcome::Reason;
 use crate::telemetry::record::Outcome;
 
@@ -39,7 +39,7 @@ pub(super) struct Needed {
 #[derive(Default, Debug)]
 pub(super) struct Tally {
     /// By tenant.
-    pub(super) tenants: HashMap<Arc<str>, TenantTally>,
+    pub(super) tenants: Map<Arc<str>, TenantTally>,
     /// Whole requests.
     pub(super) request: Histogram,
     /// Their time spent here.
@@ -50,7 +50,7 @@ pub(super) struct Tally {
 #[derive(Default, Debug)]
 pub(super) struct TenantTally {
     /// Requests by operation, and by how they ended.
-    pub(super) requests: HashMap<Arc<str>, Vec<(Ending, u64)>>,
+    pub(super) requests: Map<Arc<str>, Vec<(Ending, u64)>>,
     /// Tokens that its requests needed.
     pub(super) needed: Needed,
     /// Answers made here.
@@ -60,7 +60,7 @@ pub(super) struct TenantTally {
     /// Exchanges, by kind and result.
     pub(super) exchanges: Vec<((&'static str, &'static str), u64)>,
     /// 429s, by operation.
-    pub(super) throttled: HashMap<Arc<str>, u64>,
+    pub(super) throttled: Map<Arc<str>, u64>,
 }
 
 impl Tally {
@@ -133,11 +133,7 @@ impl TenantTally {
 }
 
 /// The name under which an operation is counted.
-fn admitted<'a, T>(
-    known: &HashMap<Arc<str>, T>,
-    operation: &'a str,
-    pairs: &AtomicUsize,
-) -> &'a str {
+fn admitted<'a, T>(known: &Map<Arc<str>, T>, operation: &'a str, pairs: &AtomicUsize) -> &'a str {
     let operation = if operation.is_empty() {
         NONE
     } else {
@@ -156,7 +152,7 @@ fn admitted<'a, T>(
 }
 
 /// The entry of a name, made where there is none.
-fn entry<'a, T: Default>(map: &'a mut HashMap<Arc<str>, T>, name: &str) -> &'a mut T {
+fn entry<'a, T: Default>(map: &'a mut Map<Arc<str>, T>, name: &str) -> &'a mut T {
     if !map.contains_key(name) {
         map.insert(name.into(), T::default());
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
+use spapi_sidecar::catalog::Catalog;
 use spapi_sidecar::config::{Account, Environment, Preflight, Region, Tenant};
 use spapi_sidecar::pace::bucket::{Bucket, Plan};
 use spapi_sidecar::pace::{Call, Pace};
@@ -40,7 +41,7 @@ fn call<'a>(tenant: &'a Tenant, template: &'a Arc<str>) -> Call<'a> {
         tenant,
         grantless: false,
         method: &http::Method::GET,
-        path: PATH,
+        operation: Catalog::embedded().find(&http::Method::GET, PATH),
         template,
     }
 }

@@ -22,7 +22,7 @@ fn main() {
 const NOTES: usize = 1_000;
 
 /// The record of a usual request of one of many tenants, which writes nothing when it falls.
-fn record(n: usize) -> Record {
+fn record(n: usize) -> Box<Record> {
     let recorder = Arc::new(Recorder {
         sink: Sink::discard(),
         release: "bench".into(),
@@ -46,7 +46,7 @@ fn record(n: usize) -> Record {
 #[divan::bench(threads = [1, 2], args = [1, 1_000])]
 fn note(bencher: Bencher<'_, '_>, tenants: usize) {
     let metrics = Metrics::new("bench".into());
-    let records: Vec<Record> = (0..tenants).map(record).collect();
+    let records: Vec<Box<Record>> = (0..tenants).map(record).collect();
     for record in &records {
         metrics.note(&Event::Request(record));
     }

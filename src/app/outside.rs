@@ -13,6 +13,7 @@ use std::time::Duration;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 
+use crate::catalog::Catalog;
 use crate::config::Tenant;
 use crate::pace::{Call, Lane, Pace};
 use crate::store::BoxFuture;
@@ -170,7 +171,7 @@ impl TokensQuota {
             tenant,
             grantless: false,
             method: &http::Method::POST,
-            path: TOKENS_PATH,
+            operation: Catalog::embedded().find(&http::Method::POST, TOKENS_PATH),
             template: &TOKENS_PATH.into(),
         })
     }

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::catalog::Catalog;
 use crate::config::{Account, Preflight, Region};
 
 const LONG: Duration = Duration::from_secs(100);
@@ -26,7 +27,7 @@ fn lane_of(pace: &Pace, tenant: &Tenant, path: &str, grantless: bool) -> Arc<Lan
         tenant,
         grantless,
         method: &http::Method::GET,
-        path,
+        operation: Catalog::embedded().find(&http::Method::GET, path),
         template: &path.into(),
     })
 }

@@ -54,7 +54,7 @@ pub struct AnswerBody {
 
 #[derive(Debug)]
 struct Closing {
-    record: Record,
+    record: Box<Record>,
     serving: Option<Serving>,
 }
 
@@ -64,7 +64,7 @@ impl AnswerBody {
     pub fn new(
         content: Content,
         witness: Option<Box<dyn Witness>>,
-        record: Record,
+        record: Box<Record>,
         serving: Option<Serving>,
     ) -> Self {
         let mut body = Self {

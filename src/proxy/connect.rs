@@ -216,7 +216,7 @@ struct Opening {
     client: Option<IpAddr>,
     login: Login,
     pulse: Arc<Pulse>,
-    record: Record,
+    record: Box<Record>,
     permit: Permit,
 }
 
@@ -323,7 +323,7 @@ fn plain(
 async fn upgraded_to_tls(
     connection: Connection,
     mut request: Request<Incoming>,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Response<AnswerBody> {
     record.forget();
     if let Some(target) = request.uri().path_and_query().cloned() {

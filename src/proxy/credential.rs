@@ -14,7 +14,7 @@ use std::task::Poll;
 use super::Shared;
 use super::request::Authorized;
 use super::respond::no_token;
-use crate::catalog::{Catalog, RdtWhen, as_get};
+use crate::catalog::{RdtWhen, as_get};
 use crate::config::{Rdt, RdtPer};
 use crate::outcome::{Failure, Reason};
 use crate::policy::Credential as Wanted;
@@ -122,7 +122,7 @@ async fn restricted(
     access: &AccessKey,
 ) -> Result<Option<Credential>, TokenFailure> {
     let path = authorized.target().path();
-    let operation = Catalog::embedded().find(authorized.method(), path);
+    let operation = authorized.operation();
     if operation.is_some_and(|one| one.rdt_when == Some(RdtWhen::RestrictedReportTypes))
         && is_of_an_ordinary_report(shared, authorized)
     {

@@ -52,8 +52,13 @@ pub(super) async fn relay(
     }
     audited::document(connection, world, &tenant, &admitted.method, record).await?;
     record.attempts = 1;
-    let outbound = head::without_credential(&admitted, &Allowed(()));
     let body = Source::new(admitted.body, 0, Arc::clone(&record.bytes));
+    let outbound = head::without_credential(
+        &admitted.method,
+        &admitted.target,
+        &admitted.fields,
+        &Allowed(()),
+    );
     let received = send::send(connection, &outbound, &body, admitted.http2, record).await?;
     Ok(Answer::Upstream(received, None))
 }

@@ -2,7 +2,7 @@
 //!
 //! Job: [`admit`] turns a client's request into one that agrees with its connection and carries no credential of its own;
 //! [`inject`] turns an authorized request into what upstream gets.
-//! Invariants: `inject` is the only function that exposes a token to a header, after every field that the client named in
+//! Invariants: what `inject` makes is the only thing that exposes a token to a header, after every field that the client named in
 //! Connection is gone, so that no Connection option can remove it; what is not dropped goes on unchanged, in order; no
 //! Content-Length is ever added.
 //! Failure mode: a [`Failure`] that says which part disagrees.
@@ -20,6 +20,7 @@ use crate::config::InjectHeader;
 use crate::name::{Authority, Host};
 use crate::outcome::{Failure, Reason};
 use crate::secret::{AccessToken, Looks};
+use crate::telemetry::trace::Step;
 
 /// A request that agrees with its connection: host, target and bounds are checked, client credentials and hop-by-hop fields
 /// are gone. Only [`admit`] makes one.
@@ -230,67 +231,96 @@ fn seen_before(fields: &HeaderMap, own: &HeaderValue) -> bool {
     })
 }
 
-/// What upstream gets: an authorized request with its token set. Only [`inject`] and [`without_credential`] make one.
+/// What upstream gets, for as many tries as it takes. Only [`inject`] and [`without_credential`] make one.
 #[derive(Debug)]
-pub struct Outbound {
-    method: Method,
-    target: PathAndQuery,
-    fields: HeaderMap,
+pub struct Outbound<'a> {
+    method: &'a Method,
+    target: &'a PathAndQuery,
+    fields: &'a HeaderMap,
+    injection: Option<Injection<'a>>,
 }
 
-impl Outbound {
-    /// The head of one try, with this body.
+/// What is set on top of what the client sent.
+#[derive(Debug)]
+struct Injection<'a> {
+    token: &'a AccessToken,
+    carriers: &'a [InjectHeader],
+    via: &'a HeaderValue,
+}
+
+impl Injection<'_> {
+    /// The only place where a token meets a header.
+    fn set(&self, fields: &mut HeaderMap) {
+        for carrier in self.carriers {
+            match carrier {
+                InjectHeader::Authorization => {
+                    fields.insert(header::AUTHORIZATION, self.token.expose_bearer())
+                }
+                InjectHeader::XAmzAccessToken => fields.insert(
+                    HeaderName::from_static("x-amz-access-token"),
+                    self.token.expose_plain(),
+                ),
+            };
+        }
+        fields.append(header::VIA, self.via.clone());
+    }
+}
+
+impl Outbound<'_> {
+    /// One try, with this body: its own copy of the head, with the token set.
     pub fn request<B>(&self, body: B) -> Request<B> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = Uri::from(self.target.clone());
         *request.headers_mut() = self.fields.clone();
+        if let Some(injection) = &self.injection {
+            let _step = Step::Inject.span().entered();
+            injection.set(request.headers_mut());
+        }
         request
     }
 
     /// Whether a reused connection that closes without an answer may be replaced (RFC 9110 section 9.2.2).
     #[must_use]
     pub fn is_safe(&self) -> bool {
-        matches!(self.method, Method::GET | Method::HEAD)
+        matches!(*self.method, Method::GET | Method::HEAD)
     }
 }
 
-/// Sets the token. The only way from an authorized request to upstream, and the only place where a token meets a header.
+/// Sets the token. The only way from an authorized request to upstream.
 #[must_use]
-pub fn inject(
-    authorized: &Authorized,
-    token: &AccessToken,
-    carriers: &[InjectHeader],
-    via: &HeaderValue,
-) -> Outbound {
-    let mut fields = authorized.fields().clone();
-    for carrier in carriers {
-        match carrier {
-            InjectHeader::Authorization => {
-                fields.insert(header::AUTHORIZATION, token.expose_bearer())
-            }
-            InjectHeader::XAmzAccessToken => fields.insert(
-                HeaderName::from_static("x-amz-access-token"),
-                token.expose_plain(),
-            ),
-        };
-    }
-    fields.append(header::VIA, via.clone());
+pub const fn inject<'a>(
+    authorized: &'a Authorized,
+    token: &'a AccessToken,
+    carriers: &'a [InjectHeader],
+    via: &'a HeaderValue,
+) -> Outbound<'a> {
     Outbound {
-        method: authorized.method().clone(),
-        target: authorized.target().clone(),
-        fields,
+        method: authorized.method(),
+        target: authorized.target(),
+        fields: authorized.fields(),
+        injection: Some(Injection {
+            token,
+            carriers,
+            via,
+        }),
     }
 }
 
 /// A presigned document request: it carries no credential at all, whoever sent it.
 #[must_use]
-pub fn without_credential(admitted: &Admitted, _allowed: &super::document::Allowed) -> Outbound {
+pub const fn without_credential<'a>(
+    method: &'a Method,
+    target: &'a PathAndQuery,
+    fields: &'a HeaderMap,
+    _allowed: &super::document::Allowed,
+) -> Outbound<'a> {
     // a Via field could spoil a signature that covers all fields; loops cannot arise where only handed-out URLs pass
     Outbound {
-        method: admitted.method.clone(),
-        target: admitted.target.clone(),
-        fields: admitted.fields.clone(),
+        method,
+        target,
+        fields,
+        injection: None,
     }
 }
 

@@ -18,7 +18,6 @@ use super::replay::Source;
 use super::request::Authorized;
 use super::send::{Received, inflate};
 use super::{Connection, Shared, World};
-use crate::catalog::Catalog;
 use crate::config::EgressMode;
 use crate::document::{ENCODED, Where, urls};
 use crate::tenant::TenantId;
@@ -82,7 +81,7 @@ pub(super) fn witness(
 /// out, in the field where they do, since any other field may hold what a program, a seller or a buyer wrote there. Of an operation
 /// that the catalog does not know, and that a route allows all the same, every field is taken.
 fn handed_out_where(authorized: &Authorized) -> Option<Where> {
-    match Catalog::embedded().find(authorized.method(), authorized.target().path()) {
+    match authorized.operation() {
         Some(operation) => operation.document_field().map(Where::Field),
         None => Some(Where::Anywhere),
     }

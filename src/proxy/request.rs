@@ -6,6 +6,7 @@
 //! Sources: CONTRACT sections 2.6 to 2.12 and 3.4; EXEMPLARS' walk.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
@@ -25,7 +26,7 @@ use super::{
     Connection, World, audited, body, break_glass, credential, document, field, learn, phantom,
     standing, turn,
 };
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Operation};
 use crate::config::{EgressMode, PathParams, ProxyAuth, Tenant};
 use crate::name::Authority;
 use crate::outcome::{Failure, Reason};
@@ -48,6 +49,7 @@ pub struct Authorized {
     host: Authority,
     tenant: Arc<Tenant>,
     route: Arc<Route>,
+    operation: Option<&'static Operation>,
 }
 
 impl Authorized {
@@ -98,6 +100,12 @@ impl Authorized {
     pub const fn route(&self) -> &Arc<Route> {
         &self.route
     }
+
+    /// What the catalog says of its method and path.
+    #[must_use]
+    pub const fn operation(&self) -> Option<&'static Operation> {
+        self.operation
+    }
 }
 
 /// What the walk comes to.
@@ -132,9 +140,9 @@ pub async fn serve(
     let request = Upload::of(request, &shared.tasks, &serving);
     let answer = match heard {
         Ok(()) => {
-            by_mode(&connection, &world, request, &mut record)
-                .instrument(span.clone())
-                .await
+            // pinned first: what is wrapped later would be moved, and it is large
+            let served = pin!(by_mode(&connection, &world, request, &mut record));
+            served.instrument(span.clone()).await
         }
         Err(failure) => Err(failure),
     };
@@ -165,7 +173,7 @@ async fn by_mode(
 
 fn complete(
     answer: Result<Answer, Failure>,
-    mut record: Record,
+    mut record: Box<Record>,
     serving: Serving,
 ) -> Response<AnswerBody> {
     match answer {
@@ -182,7 +190,7 @@ fn complete(
 fn returned(
     received: Received,
     witness: Option<Box<dyn Witness>>,
-    mut record: Record,
+    mut record: Box<Record>,
     serving: Serving,
 ) -> Response<AnswerBody> {
     let Received {
@@ -229,26 +237,31 @@ async fn walk(
     record: &mut Record,
 ) -> Result<Answer, Failure> {
     note_target(record, world, &request);
-    let admitted = async {
-        let admitted = head::admit(connection, request, world.config.listen.limits.header_bytes)?;
-        let tenant = whose(connection, world, &admitted).await?;
-        record.tenant = Some(tenant.id.clone());
-        standing::check(&connection.shared().fleet, &tenant.id)?;
-        standing::passed(&connection.shared().passes, &tenant).await?;
-        Ok::<_, Failure>((admitted, tenant))
+    let (admitted, tenant) = {
+        let admitted = pin!(async {
+            let admitted =
+                head::admit(connection, request, world.config.listen.limits.header_bytes)?;
+            let tenant = whose(connection, world, &admitted).await?;
+            record.tenant = Some(tenant.id.clone());
+            standing::check(&connection.shared().fleet, &tenant.id)?;
+            standing::passed(&connection.shared().passes, &tenant).await?;
+            Ok::<_, Failure>((admitted, tenant))
+        });
+        admitted.instrument(Step::Admit.span()).await?
     };
-    let (admitted, tenant) = admitted.instrument(Step::Admit.span()).await?;
     if phantom::is_tokens_call(&admitted) {
         let answered = phantom::tokens_api(connection, world, &tenant, admitted, record);
         return Box::pin(answered).await.map(Answer::Local);
     }
-    let authorized = async {
-        let authorized = authorize(connection, world, tenant, admitted, record)?;
-        body::check(world, &authorized, record).await?;
-        audited::call(connection, world, &authorized, record).await?;
-        Ok::<_, Failure>(authorized)
+    let authorized = {
+        let authorized = pin!(async {
+            let authorized = authorize(connection, world, tenant, admitted, record)?;
+            body::check(world, &authorized, record).await?;
+            audited::call(connection, world, &authorized, record).await?;
+            Ok::<_, Failure>(authorized)
+        });
+        authorized.instrument(Step::Authorize.span()).await?
     };
-    let authorized = authorized.instrument(Step::Authorize.span()).await?;
     let received = attempts(connection, world, &authorized, record).await?;
     let witness = learn::witness(connection, world, &authorized, &received);
     Ok(Answer::Upstream(received, witness))
@@ -413,7 +426,9 @@ fn authorize(
         world.config.listen.limits.replay_body,
         Arc::clone(&record.bytes),
     );
+    let operation = Catalog::embedded().find(&admitted.method, admitted.target.path());
     Ok(Authorized {
+        operation,
         method: admitted.method,
         target: admitted.target,
         fields: admitted.fields,
@@ -451,21 +466,18 @@ async fn attempts(
         standing::check(&shared.fleet, &authorized.tenant.id)?;
         let credential = {
             let _held = connection.pulse.hold();
-            credential::obtain(shared, authorized, record)
-                .instrument(Step::Credential.span())
-                .await?
+            let obtained = pin!(credential::obtain(shared, authorized, record));
+            obtained.instrument(Step::Credential.span()).await?
         };
         standing::check(&shared.fleet, &authorized.tenant.id)?;
         record.token_kind = Some(credential.kind);
         record.attempts += 1;
-        let outbound = Step::Inject.span().in_scope(|| {
-            head::inject(
-                authorized,
-                &credential.token,
-                &world.config.inject,
-                &shared.via,
-            )
-        });
+        let outbound = head::inject(
+            authorized,
+            &credential.token,
+            &world.config.inject,
+            &shared.via,
+        );
         if let Some(place) = place.take() {
             place.spend();
         }

@@ -182,7 +182,11 @@ pub fn stamp(fields: &mut HeaderMap, id: RequestId) {
 
 /// Completes an answer that was made here.
 #[must_use]
-pub fn local(answer: Local, mut record: Record, serving: Option<Serving>) -> Response<AnswerBody> {
+pub fn local(
+    answer: Local,
+    mut record: Box<Record>,
+    serving: Option<Serving>,
+) -> Response<AnswerBody> {
     record.status = answer.status.as_u16();
     record.head_is_ready();
     let mut fields = answer.fields;
@@ -201,7 +205,7 @@ pub fn local(answer: Local, mut record: Record, serving: Option<Serving>) -> Res
 
 /// The bytes of an answer that was made here where there is no request to answer; the connection closes after it.
 #[must_use]
-pub fn as_text(answer: Local, mut record: Record) -> Bytes {
+pub fn as_text(answer: Local, mut record: Box<Record>) -> Bytes {
     record.status = answer.status.as_u16();
     record.head_is_ready();
     record.bytes.outward.fetch_add(

@@ -5,6 +5,7 @@
 //! waits of one request together stay within `throttle.max_wait`; what cannot be replayed is not.
 //! Source: CONTRACT section 3.4.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ pub struct Received {
 /// When there is no answer.
 pub async fn send(
     connection: &Connection,
-    outbound: &Outbound,
+    outbound: &Outbound<'_>,
     body: &Source,
     http2: bool,
     record: &mut Record,
@@ -61,14 +62,15 @@ pub async fn send(
     };
     let span = Step::Send.span();
     let from = Instant::now();
-    let sent = connection
-        .worker
-        .client
-        .send(&connection.target, manner, || {
-            body.again().map(|body| outbound.request(body))
-        })
-        .instrument(span.clone())
-        .await;
+    let sent = pin!(
+        connection
+            .worker
+            .client
+            .send(&connection.target, manner, || {
+                body.again().map(|body| outbound.request(body))
+            })
+    );
+    let sent = sent.instrument(span.clone()).await;
     record.upstream += from.elapsed();
     if let Ok(received) = &sent {
         trace::note_status(&span, received.status().as_u16());

@@ -41,7 +41,7 @@ pub async fn serve<T>(
     tunnel: Tunnel,
     mut io: T,
     pulse: &Pulse,
-    mut record: Record,
+    mut record: Box<Record>,
 ) where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {

@@ -7,6 +7,7 @@
 //! Failure mode: `throttled` with `Retry-After`; nothing was carried out.
 //! Source: CONTRACT section 3.4.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ pub(super) fn lane(
         tenant: authorized.tenant(),
         grantless: matches!(route.credential, Credential::Grantless(_)),
         method: authorized.method(),
-        path: authorized.target().path(),
+        operation: authorized.operation(),
         template: &route.template,
     }))
 }
@@ -56,15 +57,18 @@ pub(super) async fn take(
         return Ok(None);
     };
     let from = Instant::now();
-    let enters = async {
-        let _held = connection.pulse.hold();
-        tokio::select! {
-            biased;
-            entered = lane.enter(retry.patience()) => entered,
-            () = connection.pulse.client_has_gone() => Err(Crowded { retry_in: Duration::ZERO }),
-        }
+    let entered = {
+        let enters = pin!(async {
+            let _held = connection.pulse.hold();
+            tokio::select! {
+                biased;
+                entered = lane.enter(retry.patience()) => entered,
+                () = connection.pulse.client_has_gone() => Err(Crowded { retry_in: Duration::ZERO }),
+            }
+        });
+        enters.instrument(Step::Pace.span()).await
     };
-    match enters.instrument(Step::Pace.span()).await {
+    match entered {
         Ok(place) => {
             record.paced += place.waited();
             retry.has_waited(place.waited());

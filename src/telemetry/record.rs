@@ -156,24 +156,24 @@ pub struct Record {
 }
 
 impl Record {
-    /// Opens the record of a request.
+    /// Opens the record of a request. On the heap, because it goes through many hands and is large.
     #[must_use]
     pub fn open(
         recorder: Arc<Recorder>,
         id: RequestId,
         host: Arc<str>,
         method: http::Method,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             recorder,
             opened: Instant::now(),
             id,
             tenant: None,
             host,
-            operation: Arc::from(""),
+            operation: Arc::default(),
             method,
             path: String::new(),
-            template: Arc::from(""),
+            template: Arc::default(),
             query_keys: Vec::new(),
             status: 0,
             outcome: Outcome::Cancelled,
@@ -189,7 +189,7 @@ impl Record {
             audited: false,
             trace: Trace::none(),
             forgotten: false,
-        }
+        })
     }
 
     /// Writes nothing after all: what follows has records of its own.

@@ -134,7 +134,7 @@ impl Scene {
     }
 }
 
-fn record(tenant: &str) -> Record {
+fn record(tenant: &str) -> Box<Record> {
     let recorder = Recorder {
         sink: Sink::discard(),
         release: "dev".into(),

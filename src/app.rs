@@ -48,7 +48,7 @@ use crate::config::{self, Config, LogFormat};
 use crate::document::Documents;
 use crate::fleet::Fleet;
 use crate::pace::Pace;
-use crate::proxy::listen::{self, ListenError, Sockets};
+use crate::proxy::listen::{self, Inherited, ListenError, Sockets, Unclaimed};
 use crate::proxy::login::Logins;
 use crate::proxy::{Shared, Worker, World};
 use crate::roster::{Passes, Profiles};
@@ -89,6 +89,9 @@ pub enum StartError {
     /// A listener could not be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A socket was handed over that nothing is for.
+    #[error(transparent)]
+    Unclaimed(#[from] Unclaimed),
     /// The admin listener could not be bound.
     #[error("cannot listen on {0}: {1}; choose another address in `listen.admin`")]
     Admin(SocketAddr, std::io::Error),
@@ -118,6 +121,20 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
+/// Where the admin interface listens.
+async fn admin_listener(
+    address: SocketAddr,
+    inherited: &mut Inherited,
+) -> Result<(tokio::net::TcpListener, SocketAddr), StartError> {
+    let bound = match inherited.take(address) {
+        Some(socket) => tokio::net::TcpListener::from_std(socket),
+        None => tokio::net::TcpListener::bind(address).await,
+    };
+    bound
+        .and_then(|socket| socket.local_addr().map(|at| (socket, at)))
+        .map_err(|error| StartError::Admin(address, error))
+}
+
 /// A running sidecar.
 #[derive(Debug)]
 pub struct App {
@@ -138,19 +155,32 @@ impl App {
     /// # Errors
     /// When something that only an operator can mend is missing.
     pub async fn start(config: Config, sink: Sink, cores: usize) -> Result<Self, StartError> {
+        Self::start_on(config, sink, cores, Inherited::default()).await
+    }
+
+    /// The same, on listening sockets that were handed over, where there are any.
+    ///
+    /// # Errors
+    /// As [`App::start`], and when a socket is for no listener of the configuration.
+    pub async fn start_on(
+        config: Config,
+        sink: Sink,
+        cores: usize,
+        mut inherited: Inherited,
+    ) -> Result<Self, StartError> {
         let tasks = Tasks::new(tokio::runtime::Handle::current());
         let events = Events::default();
         let seen = Seers::new(&config);
         let authority = open_authority(&config)?;
         let leaves = LeafCache::new(Arc::clone(&authority))?;
-        let (sockets, listening) =
-            listen::bind(&config.listen.proxy, &config.listen.transparent, cores)?;
-        let admin_socket = tokio::net::TcpListener::bind(config.listen.admin)
-            .await
-            .map_err(|error| StartError::Admin(config.listen.admin, error))?;
-        let admin = admin_socket
-            .local_addr()
-            .map_err(|error| StartError::Admin(config.listen.admin, error))?;
+        let (sockets, listening) = listen::bind(
+            &config.listen.proxy,
+            &config.listen.transparent,
+            cores,
+            &mut inherited,
+        )?;
+        let (admin_socket, admin) = admin_listener(config.listen.admin, &mut inherited).await?;
+        inherited.all_taken()?;
         let token = Arc::new(AdminToken::open(&config.listen.admin_token_file)?);
         let store = Watched::over(store::open(&config.store)?, &events);
         publish(&authority, &config)?;

@@ -20,6 +20,7 @@ pub mod diagnose;
 pub mod doctor;
 pub mod exec;
 pub mod generate;
+mod handed;
 pub mod health;
 pub mod init;
 mod kept;

@@ -13,7 +13,8 @@ use crate::telemetry::{self, Sink};
 /// Log and access lines go to standard output, one JSON object a line. It starts although the store or LWA is down, and is
 /// ready (`spapi-sidecar health`) when the store has been read and every tenant's first exchange has ended, well or badly.
 /// A changed file, SIGHUP and `POST /api/v1/reload` read the configuration again: tenants, routes, egress and limits change
-/// under open connections; a bad file changes nothing.
+/// under open connections; a bad file changes nothing. Listening sockets that systemd hands over (deploy/systemd) are used for
+/// the addresses of `listen` that they are bound to.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  spapi-sidecar run --config /etc/spapi-sidecar/proxy.yaml")]
 pub struct Args {
@@ -33,6 +34,8 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
     let text = super::read(path)?;
     let config = parse(path, &text)?;
     no_core_dumps();
+    // before any thread, whom the descriptors would be as good as anybody's
+    let inherited = super::handed::sockets()?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     crate::audit::make_folder(&config.audit);
     // before any thread: each hands its confinement on to those that it starts
@@ -51,7 +54,7 @@ pub fn run(args: &Args) -> Result<Exit, Complaint> {
             .map_err(|error| Complaint(error.to_string()))?;
         say_whether_locked(memory);
         say_how_confined(confined.as_ref());
-        let app = App::start(config, sink.clone(), cores)
+        let app = App::start_on(config, sink.clone(), cores, inherited)
             .await
             .map_err(|error| Complaint(error.to_string()))?;
         let theirs = traces.clone();

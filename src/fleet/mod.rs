@@ -65,6 +65,7 @@ pub struct Fleet {
     /// Held while the store is asked, so that no old reading follows a new one.
     turn: tokio::sync::Mutex<()>,
     known: watch::Sender<bool>,
+    looked: watch::Sender<bool>,
     members: AtomicUsize,
 }
 
@@ -95,6 +96,7 @@ impl Fleet {
             desk: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             known: watch::Sender::new(false),
+            looked: watch::Sender::new(false),
             members: AtomicUsize::new(1),
         }
     }
@@ -115,6 +117,13 @@ impl Fleet {
         let mut known = self.known.subscribe();
         // the sender is ours, so it cannot be gone
         let _never_gone = known.wait_for(|known| *known).await.is_ok();
+    }
+
+    /// Completes when the first look at the record has ended, whether it could be read or not.
+    pub async fn looked(&self) {
+        let mut looked = self.looked.subscribe();
+        // it ends with the fleet alone, and then nobody asks
+        let _never_gone = looked.wait_for(|looked| *looked).await.is_ok();
     }
 
     /// A tenant's state, without a lock. Says nothing until [`Fleet::is_known`].

@@ -80,9 +80,10 @@ impl Fleet {
         self.take_away_again();
         if was_read {
             self.was_read();
-            if let Err(error) = self.empty_records().await {
-                tracing::warn!(%error, "a killed tenant's token records are still not emptied");
-            }
+        }
+        self.looked.send_replace(true);
+        if was_read && let Err(error) = self.empty_records().await {
+            tracing::warn!(%error, "a killed tenant's token records are still not emptied");
         }
     }
 

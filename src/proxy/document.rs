@@ -34,6 +34,7 @@ pub(super) async fn relay(
     let admitted = head::admit(connection, request, world.config.listen.limits.header_bytes)?;
     let tenant = whose(connection, world, &admitted).await?;
     record.tenant = Some(tenant.id.clone());
+    standing::looked(&connection.shared().fleet).await;
     standing::check(&connection.shared().fleet, &tenant.id)?;
     standing::passed(&connection.shared().passes, &tenant).await?;
     let method_fits = matches!(admitted.method, Method::GET | Method::HEAD | Method::PUT);

@@ -4,7 +4,7 @@
 //! connections, so that nothing on the request path changes threads.
 //! Invariants: a connection that is served holds a permit; beyond `max_connections` accepting stops (a loop that finds no
 //! permit keeps the one client that it has accepted waiting); an accept error never ends the loop;
-//! `TCP_NODELAY` is on; a port that another program listens on is refused at the start, although `SO_REUSEPORT` would share it.
+//! `TCP_NODELAY` is on; a socket that was handed over is used or refused, never left; a port that another program listens on is refused at the start, although `SO_REUSEPORT` would share it.
 //! Failure mode: [`ListenError`] at the start; back-off while descriptors are exhausted.
 
 use std::io;
@@ -43,6 +43,48 @@ pub struct ListenError {
     error: io::Error,
 }
 
+/// Listening sockets that whoever started the sidecar has bound for it (systemd's socket activation, `sd_listen_fds(3)`).
+#[derive(Debug, Default)]
+pub struct Inherited(Vec<Bound>);
+
+/// A socket was handed over that no listener of the configuration is for.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a socket that listens on {0} was handed over, and the configuration has no listener there; name that address in `listen.proxy`, `listen.transparent` or `listen.admin`, or take it out of the socket unit"
+)]
+pub struct Unclaimed(SocketAddr);
+
+impl Inherited {
+    /// Takes sockets over. They listen already.
+    ///
+    /// # Errors
+    /// When one cannot be made non-blocking.
+    pub fn of(sockets: Vec<Bound>) -> io::Result<Self> {
+        for socket in &sockets {
+            socket.set_nonblocking(true)?;
+        }
+        Ok(Self(sockets))
+    }
+
+    /// The socket that listens on an address, if one was handed over.
+    pub fn take(&mut self, address: SocketAddr) -> Option<Bound> {
+        let is_it = |socket: &Bound| socket.local_addr().is_ok_and(|at| at == address);
+        let place = self.0.iter().position(is_it)?;
+        Some(self.0.swap_remove(place))
+    }
+
+    /// Checks that every socket has found its listener. To leave one lie would be to let its clients wait for ever.
+    ///
+    /// # Errors
+    /// Names the first that has not.
+    pub fn all_taken(&self) -> Result<(), Unclaimed> {
+        match self.0.first().map(Bound::local_addr) {
+            Some(Ok(address)) => Err(Unclaimed(address)),
+            Some(Err(_)) | None => Ok(()),
+        }
+    }
+}
+
 /// What kind of client a listener expects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -56,7 +98,8 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Sockets(Vec<(Kind, Bound)>);
 
-/// Binds every address once for each core. Returns the sockets by core, and the addresses as bound (a port 0 is chosen once).
+/// Binds every address once for each core, unless a socket for it was handed over. Returns the sockets by core, and the addresses
+/// as bound (a port 0 is chosen once).
 ///
 /// # Errors
 /// When an address is in use or not ours.
@@ -64,6 +107,7 @@ pub fn bind(
     proxy: &[SocketAddr],
     transparent: &[SocketAddr],
     cores: usize,
+    inherited: &mut Inherited,
 ) -> Result<(Vec<Sockets>, Vec<SocketAddr>), ListenError> {
     let mut by_core: Vec<Vec<(Kind, Bound)>> = (0..cores).map(|_| Vec::new()).collect();
     let mut bound = Vec::new();
@@ -82,6 +126,15 @@ pub fn bind(
             key,
             error,
         };
+        if let Some(socket) = inherited.take(address) {
+            // one queue that the cores share: whichever is idle takes the next connection, where SO_REUSEPORT would spread
+            // them by their ports; and what waits in it outlives this process
+            for sockets in &mut by_core {
+                sockets.push((kind, socket.try_clone().map_err(failed)?));
+            }
+            bound.push(address);
+            continue;
+        }
         if address.port() != 0 {
             // without SO_REUSEPORT this fails where anybody listens; with it, two programs would share the port in silence
             drop(socket(address, false).map_err(failed)?);

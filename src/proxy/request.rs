@@ -243,6 +243,7 @@ async fn walk(
                 head::admit(connection, request, world.config.listen.limits.header_bytes)?;
             let tenant = whose(connection, world, &admitted).await?;
             record.tenant = Some(tenant.id.clone());
+            standing::looked(&connection.shared().fleet).await;
             standing::check(&connection.shared().fleet, &tenant.id)?;
             standing::passed(&connection.shared().passes, &tenant).await?;
             Ok::<_, Failure>((admitted, tenant))

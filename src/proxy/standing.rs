@@ -6,12 +6,24 @@
 //! Source: CONTRACT sections 2.12 and 4.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Tenant;
 use crate::fleet::Fleet;
 use crate::outcome::{Failure, Reason};
 use crate::roster::{Missing, Passes, Unready};
 use crate::tenant::{TenantId, TenantState};
+
+/// How long a call waits for the first look at the fleet's record: as long as it would be told to stay away.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+/// Waits for the first look at the fleet's record: who has queued during a restart comes sooner than the store answers.
+pub(super) async fn looked(fleet: &Fleet) {
+    if !fleet.is_known() {
+        // boxed: the future of every request would be larger by it otherwise. Without an answer, `check` refuses.
+        let _too_long = Box::pin(tokio::time::timeout(FIRST_LOOK, fleet.looked())).await;
+    }
+}
 
 /// Lets an active tenant pass.
 pub(super) fn check(fleet: &Fleet, tenant: &TenantId) -> Result<(), Failure> {

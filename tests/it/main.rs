@@ -19,6 +19,7 @@ mod drain;
 mod escape;
 mod fleet;
 mod framing;
+mod handed;
 mod headers;
 mod health;
 mod hostile;

@@ -1,7 +1,8 @@
 //! The sidecar as a process of its own: the binary, with its output gathered.
 
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
@@ -43,6 +44,16 @@ impl ChildSidecar {
         let Self { stage, process, .. } = self;
         drop(process);
         Self::again(stage).await
+    }
+
+    /// Starts the binary, by a command that has it and its arguments appended and that gets these listening sockets as standard
+    /// input and as standard error, and waits until it is ready.
+    pub(crate) async fn handed(wrapper: &[&str], stage: Stage, sockets: [TcpListener; 2]) -> Self {
+        let [input, error] = sockets.map(|socket| Stdio::from(OwnedFd::from(socket)));
+        let process = Process::spawn(wrapper, stage.folder.path(), &[], input, Some(error));
+        let sidecar = Self::of(stage, process).await;
+        sidecar.gets_ready().await;
+        sidecar
     }
 
     /// Starts it in a world that is there already.
@@ -162,6 +173,17 @@ impl Process {
 
     /// The same, started by a command that has this program and its arguments appended.
     pub(crate) fn under(wrapper: &[&str], folder: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::spawn(wrapper, folder, variables, Stdio::null(), None)
+    }
+
+    /// The same, with these as standard input and, unless it is to be gathered, as standard error.
+    pub(crate) fn spawn(
+        wrapper: &[&str],
+        folder: &Path,
+        variables: &[(&str, &str)],
+        input: Stdio,
+        error: Option<Stdio>,
+    ) -> Self {
         let config = folder.join("proxy.yaml");
         let program = [env!("CARGO_BIN_EXE_spapi-sidecar"), "run", "--config"];
         let mut words = wrapper.iter().chain(&program);
@@ -170,16 +192,16 @@ impl Process {
             .arg(config)
             .env_clear()
             .envs(variables.iter().copied())
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(error.unwrap_or_else(Stdio::piped))
             .spawn()
             .unwrap();
         let (stdout, stderr) = (Lines::default(), Lines::default());
-        let readers = vec![
-            gather(child.stdout.take().unwrap(), stdout.clone()),
-            gather(child.stderr.take().unwrap(), stderr.clone()),
-        ];
+        let mut readers = vec![gather(child.stdout.take().unwrap(), stdout.clone())];
+        if let Some(pipe) = child.stderr.take() {
+            readers.push(gather(pipe, stderr.clone()));
+        }
         Self {
             child: std::sync::Mutex::new(child),
             readers,

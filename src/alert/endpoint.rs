@@ -47,6 +47,20 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
+    /// Whether there was a call of this kind.
+    pub(super) fn knows(
+        &self,
+        tenant: &TenantId,
+        method: &Method,
+        template: &Arc<str>,
+        fate: Fate,
+    ) -> bool {
+        self.known
+            .get(tenant)
+            .and_then(|templates| templates.get(template))
+            .is_some_and(|seen| seen.iter().any(|(m, f)| m == method && *f == fate))
+    }
+
     /// Whether this is the first call of its kind.
     pub(super) fn is_new(
         &mut self,
@@ -55,12 +69,7 @@ impl Endpoints {
         template: &Arc<str>,
         fate: Fate,
     ) -> bool {
-        let is_known = self
-            .known
-            .get(tenant)
-            .and_then(|templates| templates.get(template))
-            .is_some_and(|seen| seen.iter().any(|(m, f)| m == method && *f == fate));
-        !is_known && self.insert(tenant, method, template, fate)
+        !self.knows(tenant, method, template, fate) && self.insert(tenant, method, template, fate)
     }
 
     fn insert(

@@ -21,6 +21,7 @@ use crate::tenant::{AppId, TenantId};
 pub mod board;
 pub mod due;
 mod endpoint;
+mod ordinary;
 mod quarantine;
 mod rule;
 mod settings;
@@ -31,6 +32,7 @@ use board::Board;
 pub use board::{Alert, Moment, Notice, Turn};
 use due::Due;
 pub use endpoint::Call;
+use ordinary::Ordinary;
 pub use quarantine::Order;
 use rule::Rules;
 use settings::Settings;
@@ -119,6 +121,7 @@ pub type Explain = Box<dyn Fn(&TenantId) -> Option<String> + Send + Sync>;
 pub struct Alerts {
     origin: Instant,
     inner: Mutex<Inner>,
+    ordinary: Ordinary,
     outlet: OnceLock<mpsc::Sender<Letter>>,
     act: OnceLock<Act>,
     explain: OnceLock<Explain>,
@@ -138,10 +141,12 @@ impl Alerts {
     #[must_use]
     pub fn new(config: &Config, apps: impl Iterator<Item = (TenantId, AppId)>) -> Arc<Self> {
         let settings = Settings::new(config, apps);
+        let rules = Rules::new(settings);
         Arc::new(Self {
             origin: Instant::now(),
+            ordinary: rules.ordinary(),
             inner: Mutex::new(Inner {
-                rules: Rules::new(settings),
+                rules,
                 board: Board::default(),
             }),
             outlet: OnceLock::new(),
@@ -202,7 +207,7 @@ impl Alerts {
 
     /// Calls that were made before this process began: they are nothing new.
     pub fn know_endpoints(&self, calls: &[Call<'_>]) {
-        self.inner().rules.endpoints.know(calls);
+        self.inner().rules.know_endpoints(calls);
     }
 
     fn change(&self, change: impl FnOnce(&mut Rules, &mut Board, Moment)) {
@@ -213,7 +218,9 @@ impl Alerts {
         let orders = {
             let mut inner = self.inner();
             let Inner { rules, board } = &mut *inner;
+            rules.add_ordinary(self.ordinary.take(), now);
             change(rules, board, now);
+            self.ordinary.awaits(rules.awaits_good_calls());
             // under the lock, so that a clearing never overtakes its firing
             lock(&self.unsaid).extend(board.take_notices());
             rules.quarantines.take_orders()
@@ -300,6 +307,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Observer for Alerts {
     fn note(&self, event: &Event<'_>) {
+        if let Event::Request(record) = event
+            && self.ordinary.counts(record)
+        {
+            return;
+        }
         self.change(|rules, board, now| rules.event(event, board, now));
     }
 }

@@ -6,11 +6,13 @@
 //! Failure mode: none.
 //! Source: CONTRACT section 4, Alerts.
 
+use std::sync::{PoisonError, RwLockWriteGuard};
 use std::time::Duration;
 
 use super::AlertKind;
 use super::board::{Board, Moment, Raise};
-use super::endpoint::{Endpoints, Fate};
+use super::endpoint::{Call, Endpoints, Fate};
+use super::ordinary::{Known, Ordinary};
 use super::quarantine::Quarantines;
 use super::settings::Settings;
 use super::window::{Share, Window};
@@ -40,11 +42,13 @@ const INCIDENT: Duration = Duration::from_mins(5);
 pub(super) struct Rules {
     settings: Settings,
     tenants: Map<TenantId, Facts>,
+    /// Tenants of whom a phantom waits to be used.
+    vended: usize,
     fresh: [Share; 4],
     upstream: Share,
     /// When a fresh token of a tenant was last refused.
     refused: Map<TenantId, Duration>,
-    pub(super) endpoints: Endpoints,
+    endpoints: Known,
     pub(super) quarantines: Quarantines,
 }
 
@@ -65,10 +69,11 @@ impl Rules {
         Self {
             settings,
             tenants: Map::default(),
+            vended: 0,
             fresh: BURN_WINDOWS.map(|minutes| Share::new(Duration::from_mins(minutes))),
             upstream: Share::new(INCIDENT),
             refused: Map::default(),
-            endpoints: Endpoints::default(),
+            endpoints: Known::default(),
             quarantines,
         }
     }
@@ -83,6 +88,8 @@ impl Rules {
         self.quarantines.configure(&settings.alerts.quarantine_on);
         self.tenants
             .retain(|tenant, _| settings.app(tenant).is_some());
+        let facts = self.tenants.values();
+        self.vended = facts.filter(|facts| facts.vended.is_some()).count();
         self.refused
             .retain(|tenant, _| settings.app(tenant).is_some());
         for kind in [
@@ -94,6 +101,36 @@ impl Rules {
             board.drop_others(kind, stays, "the tenant is not configured any more");
         }
         self.settings = settings;
+    }
+
+    /// Who counts requests that these rules need not see.
+    pub(super) fn ordinary(&self) -> Ordinary {
+        Ordinary::beside(&self.endpoints)
+    }
+
+    /// Adds requests that were counted elsewhere.
+    pub(super) fn add_ordinary(&mut self, count: u32, now: Moment) {
+        if count > 0 {
+            for share in self.fresh.iter_mut().chain([&mut self.upstream]) {
+                share.add_good(now.at, count);
+            }
+        }
+    }
+
+    /// Whether the next good call of some tenant turns something.
+    pub(super) fn awaits_good_calls(&self) -> bool {
+        self.vended > 0 || !self.refused.is_empty()
+    }
+
+    /// Calls that were made before this process began: they are nothing new.
+    pub(super) fn know_endpoints(&self, calls: &[Call<'_>]) {
+        self.endpoints_mut().know(calls);
+    }
+
+    fn endpoints_mut(&self) -> RwLockWriteGuard<'_, Endpoints> {
+        self.endpoints
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn event(&mut self, event: &Event<'_>, board: &mut Board, now: Moment) {
@@ -118,7 +155,10 @@ impl Rules {
             Event::Exchange(exchange) => self.exchange(exchange, board, now),
             Event::PhantomVended { tenant } => {
                 if let Some(tenant) = tenant {
-                    self.facts(tenant).vended.get_or_insert(now.at);
+                    let vended = &mut self.facts(tenant).vended;
+                    let is_first = vended.is_none();
+                    vended.get_or_insert(now.at);
+                    self.vended += usize::from(is_first);
                 }
             }
             Event::RealTokenSeen { tenant } => {
@@ -197,6 +237,7 @@ impl Rules {
             _ => {}
         }
         if is_api_call(record) && self.facts(tenant).vended.take().is_some() {
+            self.vended -= 1;
             let detail = "the program's calls come this way";
             board.clear(
                 AlertKind::BypassSuspected,
@@ -210,14 +251,14 @@ impl Rules {
         }
     }
 
-    fn endpoint(&mut self, tenant: &TenantId, record: &Record, board: &mut Board, now: Moment) {
+    fn endpoint(&self, tenant: &TenantId, record: &Record, board: &mut Board, now: Moment) {
         let (method, template) = (&record.method, &record.template);
         let fate = if record.outcome == Outcome::Refused {
             Fate::Refused
         } else {
             Fate::Allowed
         };
-        if !self.endpoints.is_new(tenant, method, template, fate) {
+        if !self.endpoints_mut().is_new(tenant, method, template, fate) {
             return;
         }
         let reason = record.reason.map_or("", Reason::code);

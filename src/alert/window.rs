@@ -33,9 +33,14 @@ impl Window {
 
     /// Counts one at this time.
     pub fn add(&mut self, at: Duration) {
+        self.add_many(at, 1);
+    }
+
+    /// Counts so many at this time.
+    pub fn add_many(&mut self, at: Duration, more: u32) {
         self.advance(at);
         if let Some(count) = self.slot(self.newest) {
-            *count = count.saturating_add(1);
+            *count = count.saturating_add(more);
         }
     }
 
@@ -86,6 +91,11 @@ impl Share {
         if is_bad {
             self.bad.add(at);
         }
+    }
+
+    /// Counts so many good ones at this time.
+    pub fn add_good(&mut self, at: Duration, more: u32) {
+        self.all.add_many(at, more);
     }
 
     /// How many were bad, of how many.

@@ -24,8 +24,10 @@ tenants:
 alerts: { auth_errors: { count: 4, window: 5m }, refresh_failures: 2, freshness_slo: 99%, reminders: [60d, 7d] }
 ";
 
-/// The rules, the board, and a clock that the test turns.
+/// The rules with who looks at requests before them, as [`super::super::Alerts`] has them; the board, and a clock that the test
+/// turns.
 struct Scene {
+    ordinary: Ordinary,
     rules: Rules,
     board: Board,
     seconds: u64,
@@ -49,8 +51,10 @@ fn id(text: &str) -> TenantId {
 
 impl Scene {
     fn set() -> Self {
+        let rules = Rules::new(settings(YAML));
         Self {
-            rules: Rules::new(settings(YAML)),
+            ordinary: rules.ordinary(),
+            rules,
             board: Board::default(),
             seconds: 1_000,
         }
@@ -64,9 +68,20 @@ impl Scene {
         }
     }
 
-    fn event(&mut self, event: &Event<'_>) {
+    fn change(&mut self, change: impl FnOnce(&mut Rules, &mut Board, Moment)) {
         let now = self.now();
-        self.rules.event(event, &mut self.board, now);
+        self.rules.add_ordinary(self.ordinary.take(), now);
+        change(&mut self.rules, &mut self.board, now);
+        self.ordinary.awaits(self.rules.awaits_good_calls());
+    }
+
+    fn event(&mut self, event: &Event<'_>) {
+        if let Event::Request(record) = event
+            && self.ordinary.counts(record)
+        {
+            return;
+        }
+        self.change(|rules, board, now| rules.event(event, board, now));
     }
 
     /// A request that ended.
@@ -105,13 +120,11 @@ impl Scene {
     /// Lets this many seconds pass.
     fn later(&mut self, seconds: u64) {
         self.seconds += seconds;
-        let now = self.now();
-        self.rules.tick(&mut self.board, now);
+        self.change(Rules::tick);
     }
 
     fn dues(&mut self, dues: &[Due]) {
-        let now = self.now();
-        self.rules.dues(dues, &mut self.board, now);
+        self.change(|rules, board, now| rules.dues(dues, board, now));
     }
 
     /// What turned since the last look: `+` for firing, `-` for cleared.
@@ -514,4 +527,33 @@ fn what_a_reload_takes_away_does_not_fire_for_ever() {
     let without = YAML.replace("  - { id: gamma, app: other, region: na }\n", "");
     scene.rules.configure(settings(&without), &mut scene.board);
     assert_eq!(scene.said(), ["-auth_errors gamma"]);
+}
+
+#[test]
+fn a_call_of_a_known_kind_is_counted_without_the_rules_unless_one_of_them_waits_for_it() {
+    let mut scene = Scene::set();
+    let counted = |scene: &Scene| {
+        let record = served("acme");
+        scene.ordinary.counts(&record)
+    };
+    assert!(!counted(&scene), "the first of its kind");
+    scene.event(&Event::Request(&served("acme")));
+    assert!(counted(&scene), "the second");
+    scene.event(&Event::PhantomVended {
+        tenant: Some(&id("acme")),
+    });
+    assert!(!counted(&scene), "a phantom waits to be used");
+    scene.event(&Event::Request(&served("acme")));
+    assert!(counted(&scene), "it was used");
+    scene.later(1);
+    let (missed, all) = scene.rules.fresh[0].sum(Duration::from_secs(scene.seconds));
+    assert_eq!((missed, all), (0, 4), "each is in the windows");
+}
+
+/// A call that upstream served, with a token that waited for it.
+fn served(tenant: &str) -> Box<Record> {
+    let mut record = record(tenant);
+    record.template = "/orders/v0/orders".into();
+    record.token_was_waiting(true);
+    record
 }

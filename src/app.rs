@@ -48,7 +48,9 @@ use crate::config::{self, Config, LogFormat};
 use crate::document::Documents;
 use crate::fleet::Fleet;
 use crate::pace::Pace;
+use crate::proxy::crowd::Crowd;
 use crate::proxy::listen::{self, Inherited, ListenError, Sockets, Unclaimed};
+use crate::proxy::load::Load;
 use crate::proxy::login::Logins;
 use crate::proxy::{Shared, Worker, World};
 use crate::roster::{Passes, Profiles};
@@ -387,6 +389,8 @@ fn rooms(
         reports: Reports::default(),
         recorder: recorder(&config, sink, traffic, events),
         permits: Arc::new(Semaphore::new(config.listen.limits.max_connections)),
+        crowd: Crowd::new(config.listen.limits.max_connections),
+        load: Load::new(config.listen.limits.max_connections),
         tasks,
         via: via(),
         first_id: rand::random(),

@@ -111,8 +111,15 @@ const ONE_ROOM: &[(&str, &[&str], &str)] = &[
     ("clap", &["cli/", "main.rs"], "commands"),
     (
         "rustix",
-        &["cli/", "confine.rs", "confine/", "app.rs"],
-        "terminals, limits and signals; privileges; this machine's name",
+        &[
+            "cli/",
+            "confine.rs",
+            "confine/",
+            "app.rs",
+            "proxy/socket.rs",
+            "upstream/dial.rs",
+        ],
+        "terminals, limits and signals; privileges; this machine's name; a read that tells an empty socket; what an error is by its number",
     ),
     (
         "landlock",

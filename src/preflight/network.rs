@@ -145,7 +145,8 @@ fn unreachable(at: (&'static str, &'static str), error: &SendError) -> Check {
         SendError::Tls(_) => {
             "see who answers there: a proxy that opens TLS has to be named in `upstream.trust`, and `upstream.pins` have to be those of the host"
         }
-        SendError::Connect(_)
+        SendError::Exhausted(_)
+        | SendError::Connect(_)
         | SendError::ResponseTimeout
         | SendError::Broken(_)
         | SendError::Body(_) => {

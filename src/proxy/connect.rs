@@ -95,7 +95,7 @@ async fn answer(
     request: Request<Incoming>,
     heard: Result<(), Failure>,
 ) -> Response<Body> {
-    let serving = pulse.serve();
+    let serving = pulse.serve(None);
     let shared = Arc::clone(&worker.shared);
     let world = shared.world.load_full();
     let host: Arc<str> = request.uri().host().unwrap_or_default().into();

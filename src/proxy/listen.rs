@@ -13,14 +13,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::crowd::Seat;
 use super::hello::{self, Rewound};
 use super::login::Login;
 use super::pulse::Pulse;
 use super::socket::Socket;
 use super::tunnel::{self, Tunnel};
-use super::{Connection, Worker, connect, intercept, respond};
+use super::{Connection, Shared, Worker, connect, crowd, intercept, respond};
 use crate::config::EgressMode;
 use crate::name::{Authority, Host};
 use crate::outcome::{Failure, Reason};
@@ -184,7 +185,7 @@ async fn accept(worker: Arc<Worker>, kind: Kind, listener: TcpListener) {
     let mut stopping = std::pin::pin!(tasks.stopping());
     loop {
         let next = tokio::select! {
-            next = next(&worker.shared.permits, &listener) => next,
+            next = next(&worker.shared, kind, &listener) => next,
             () = stopping.as_mut() => return,
         };
         let Some((stream, permit)) = next else {
@@ -200,16 +201,24 @@ async fn accept(worker: Arc<Worker>, kind: Kind, listener: TcpListener) {
     }
 }
 
-/// A connection and its permit; `None` after an error, which has been waited out.
-async fn next(permits: &Arc<Semaphore>, listener: &TcpListener) -> Option<(TcpStream, Permit)> {
+/// A connection and its permit; `None` after an error, which has been waited out, and after a client that holds enough.
+async fn next(
+    shared: &Arc<Shared>,
+    kind: Kind,
+    listener: &TcpListener,
+) -> Option<(TcpStream, Permit)> {
     match listener.accept().await {
-        Ok((stream, _client)) => {
+        Ok((stream, client)) => {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
             }
             // not sooner: a loop without a client must not keep a permit from one that has a client
-            let permit = Arc::clone(permits).acquire_owned().await.ok()?;
-            Some((stream, Arc::new(permit)))
+            let Some(seat) = Seat::take(shared, client.ip()) else {
+                crowd::refuse(shared, stream, kind == Kind::Proxy);
+                return None;
+            };
+            let permit = Arc::clone(&shared.permits).acquire_owned().await.ok()?;
+            Some((stream, Arc::new((permit, seat))))
         }
         Err(error) => {
             tracing::warn!(%error, "a connection could not be accepted");
@@ -220,7 +229,7 @@ async fn next(permits: &Arc<Semaphore>, listener: &TcpListener) -> Option<(TcpSt
 }
 
 /// The right to hold a connection. Shared by the parts of one connection's life: the CONNECT and what follows the upgrade.
-pub type Permit = Arc<tokio::sync::OwnedSemaphorePermit>;
+pub type Permit = Arc<(OwnedSemaphorePermit, Seat)>;
 
 /// Serves a connection whose host is named by SNI alone.
 async fn transparent(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {

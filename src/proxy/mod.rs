@@ -41,6 +41,7 @@ mod body;
 mod break_glass;
 pub mod connect;
 pub mod credential;
+pub mod crowd;
 pub mod document;
 pub mod field;
 pub mod head;
@@ -49,6 +50,7 @@ pub mod hello;
 pub mod intercept;
 mod learn;
 pub mod listen;
+pub mod load;
 pub mod login;
 pub mod phantom;
 pub mod pulse;
@@ -126,6 +128,10 @@ pub struct Shared {
     pub recorder: Arc<Recorder>,
     /// Permits for connections.
     pub permits: Arc<Semaphore>,
+    /// Who holds them.
+    pub crowd: crowd::Crowd,
+    /// Places for requests.
+    pub load: load::Load,
     /// Task tracker.
     pub tasks: Tasks,
     /// Our Via pseudonym (RFC 9110 section 7.6.3), new for each process.

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::load::Place;
 use super::socket::Presence;
 
 /// A head that has begun since the clock was last looked at.
@@ -87,13 +88,16 @@ impl Pulse {
         }
     }
 
-    /// A request has begun: its head is complete.
+    /// A request has begun: its head is complete. `place` is its place among those of all connections, where it needs one.
     #[must_use]
-    pub fn serve(self: &Arc<Self>) -> Serving {
+    pub fn serve(self: &Arc<Self>, place: Option<Place>) -> Serving {
         self.head_since.store(0, Ordering::Relaxed);
         self.goes_on();
         self.serving.fetch_add(1, Ordering::Relaxed);
-        Serving(Arc::clone(self))
+        Serving {
+            pulse: Arc::clone(self),
+            _place: place,
+        }
     }
 
     /// Begins a wait for somebody else than the client.
@@ -176,38 +180,41 @@ impl Pulse {
 
 /// A request being served; dropped with the last byte of its answer.
 #[derive(Debug)]
-pub struct Serving(Arc<Pulse>);
+pub struct Serving {
+    pulse: Arc<Pulse>,
+    _place: Option<Place>,
+}
 
 impl Serving {
     /// Notes that the client has made room for a part of its answer, or has sent a part of its body.
     pub fn goes_on(&self) {
-        self.0.goes_on();
+        self.pulse.goes_on();
     }
 
     /// The clock itself.
     #[must_use]
     pub const fn pulse(&self) -> &Arc<Pulse> {
-        &self.0
+        &self.pulse
     }
 
     /// Notes that a part of the answer was handed on and now waits for the client.
     #[must_use]
     pub fn owes(&self) -> Owed {
-        self.0.owed.fetch_add(1, Ordering::Relaxed);
-        Owed(Arc::clone(&self.0))
+        self.pulse.owed.fetch_add(1, Ordering::Relaxed);
+        Owed(Arc::clone(&self.pulse))
     }
 
     /// Begins a wait for somebody else than the client.
     #[must_use]
     pub fn hold(&self) -> Held {
-        self.0.hold()
+        self.pulse.hold()
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.goes_on();
-        self.0.serving.fetch_sub(1, Ordering::Relaxed);
+        self.pulse.goes_on();
+        self.pulse.serving.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -368,7 +375,7 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(64);
         let pulse = Pulse::new(IDLE, HEAD);
         let mut pulsed = Pulsed::new(near, Arc::clone(&pulse));
-        drop(pulse.serve());
+        drop(pulse.serve(None));
         tokio::select! {
             _ = pulsed.read_u8() => panic!("ended while it may be idle"),
             () = tokio::time::sleep(Duration::from_secs(60)) => {}
@@ -385,7 +392,12 @@ mod tests {
         let mut pulsed = Pulsed::new(near, Arc::clone(&pulse));
         pulse.http2();
         for _ in 0..2 {
-            tokio::time::sleep(Duration::from_secs(40)).await;
+            // as the connection's own task does: it waits to read all the time
+            tokio::select! {
+                biased;
+                _ = pulsed.read_u8() => panic!("ended, or something was read"),
+                () = tokio::time::sleep(Duration::from_secs(40)) => {}
+            }
             far.write_u8(0).await.unwrap();
             pulsed.read_u8().await.unwrap();
         }
@@ -398,7 +410,7 @@ mod tests {
         let pulse = Pulse::new(IDLE, HEAD);
         let mut pulsed = Pulsed::new(near, Arc::clone(&pulse));
         pulse.http2();
-        let serving = pulse.serve();
+        let serving = pulse.serve(None);
         for _ in 0..2 {
             tokio::time::sleep(Duration::from_secs(60)).await;
             serving.goes_on();
@@ -421,7 +433,7 @@ mod tests {
         let (near, _far) = tokio::io::duplex(64);
         let pulse = Pulse::new(IDLE, HEAD);
         let mut pulsed = Pulsed::new(near, Arc::clone(&pulse));
-        let _serving = pulse.serve();
+        let _serving = pulse.serve(None);
         let held = pulse.hold();
         tokio::select! {
             _ = pulsed.read_u8() => panic!("ended during a hold"),

@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 
 use super::answer::{AnswerBody, Content, Witness};
 use super::head::{self, Admitted};
+use super::load::Place;
 use super::login::{self, Login};
 use super::pulse::Serving;
 use super::replay::Source;
@@ -126,7 +127,11 @@ pub async fn serve(
     request: Request<Incoming>,
     heard: Result<(), Failure>,
 ) -> Result<Response<AnswerBody>, Infallible> {
-    let serving = connection.pulse.serve();
+    let (place, heard) = match Place::take(&connection.worker) {
+        Ok(place) => (Some(place), heard),
+        Err(failure) => (None, Err(failure)),
+    };
+    let serving = connection.pulse.serve(place);
     let shared = connection.shared();
     let mut record = Record::open(
         Arc::clone(&shared.recorder),
@@ -473,12 +478,10 @@ async fn attempts(
         standing::check(&shared.fleet, &authorized.tenant.id)?;
         record.token_kind = Some(credential.kind);
         record.attempts += 1;
-        let outbound = head::inject(
-            authorized,
-            &credential.token,
-            &world.config.inject,
-            &shared.via,
-        );
+        let outbound = Step::Inject.span().in_scope(|| {
+            let carriers = &world.config.inject;
+            head::inject(authorized, &credential.token, carriers, &shared.via)
+        });
         if let Some(place) = place.take() {
             place.spend();
         }

@@ -286,6 +286,11 @@ pub fn not_sent(error: SendError, host: &str) -> Failure {
         ),
         SendError::OwnListener => (Reason::ProxyLoop, format!("{host} leads back to the sidecar itself."), "Check upstream.connect_to and, with hostAliases, set upstream.resolver: dns.".to_owned()),
         SendError::Resolve(_) => (Reason::UpstreamUnreachable, format!("{host} does not resolve."), "Check DNS where the sidecar runs.".to_owned()),
+        SendError::Exhausted(_) => (
+            Reason::Overloaded,
+            format!("No connection to {host}: no file descriptor is left where the sidecar runs."),
+            "Nothing was sent. Raise the limit (LimitNOFILE=, ulimit -n) to two for each connection of listen.limits.max_connections and a few more.".to_owned(),
+        ),
         SendError::Connect(_) => (Reason::UpstreamUnreachable, format!("No connection to {host}."), "Check the network, the firewall and upstream.proxy where the sidecar runs; nothing was sent.".to_owned()),
         SendError::Tls(_) => (
             Reason::UpstreamTls,

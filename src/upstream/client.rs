@@ -331,6 +331,7 @@ fn is_passing(error: &SendError) -> bool {
                 | std::io::ErrorKind::UnexpectedEof
         ),
         SendError::AddressDenied(_)
+        | SendError::Exhausted(_)
         | SendError::OwnListener
         | SendError::Resolve(_)
         | SendError::ResponseTimeout

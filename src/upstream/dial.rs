@@ -15,6 +15,7 @@ use http::{Request, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -69,7 +70,11 @@ impl Dialer {
                 Err(error) => last = error,
             }
         }
-        Err(SendError::Connect(last))
+        Err(match Errno::from_io_error(&last) {
+            // of this process, or of the whole machine
+            Some(Errno::MFILE | Errno::NFILE) => SendError::Exhausted(last),
+            Some(_) | None => SendError::Connect(last),
+        })
     }
 
     /// Opens TLS towards an authority, offering `h2` only when asked to.

@@ -26,6 +26,9 @@ pub enum SendError {
     /// The name does not resolve.
     #[error("the host name does not resolve")]
     Resolve(#[source] std::io::Error),
+    /// There is no file descriptor for another connection.
+    #[error("no file descriptor is left")]
+    Exhausted(#[source] std::io::Error),
     /// TCP was refused, reset or timed out.
     #[error("no connection")]
     Connect(#[source] std::io::Error),

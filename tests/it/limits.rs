@@ -185,6 +185,81 @@ async fn beyond_max_connections_accepting_waits_until_one_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_beyond_what_can_be_served_are_refused_as_overloaded_and_the_others_are_served() {
+    let sidecar = TestSidecar::with(with("max_connections: 2")).await;
+    trouble(
+        &sidecar,
+        json!({"latency_ms": 3000, "path_prefix": "/_sandbox/sink"}),
+    );
+    let client = Http2::open(&sidecar, NA).await;
+    let ask = || {
+        let request = http::Request::get(format!("https://{NA}/_sandbox/sink"));
+        client.ask(request.body(nothing()).unwrap())
+    };
+    let [one, two, three, four] = <[_; 4]>::from(tokio::join!(ask(), ask(), ask(), ask()));
+    let refused = [three, four].map(|answer| {
+        let fields = answer.headers().clone();
+        let text = |name| {
+            fields
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        (
+            answer.status().as_u16(),
+            text("x-spapi-sidecar-error"),
+            text("retry-after"),
+        )
+    });
+    assert_eq!([one.status(), two.status()], [200, 200]);
+    let overloaded = (503, Some("overloaded".to_owned()), Some("1".to_owned()));
+    assert_eq!(refused, [overloaded.clone(), overloaded]);
+    assert_eq!(ask().await.status(), 200, "there is room again");
+}
+
+/// Opens a connection to the proxy listener from an address, and asks for a tunnel; the answer's status line and body.
+async fn tunnel_from(client: &str, proxy: std::net::SocketAddr) -> (TcpStream, String) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{client}:0").parse().unwrap()).unwrap();
+    let mut stream = soon("the listener", socket.connect(proxy)).await.unwrap();
+    let ask = format!("CONNECT {NA}:443 HTTP/1.1\r\nhost: {NA}:443\r\n\r\n");
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut answer = [0; 4096];
+    let read = soon("an answer", stream.read(&mut answer)).await.unwrap();
+    (
+        stream,
+        String::from_utf8_lossy(&answer[..read]).into_owned(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_client_leaves_an_eighth_of_all_connections_to_the_others() {
+    let sidecar = TestSidecar::with(with("max_connections: 8")).await;
+    let mut held = Vec::new();
+    for _ in 0..7 {
+        let (stream, answer) = tunnel_from("127.0.0.2", sidecar.proxy()).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        held.push(stream);
+    }
+    let (_stream, answer) = tunnel_from("127.0.0.2", sidecar.proxy()).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(
+        answer.contains("x-spapi-sidecar-error: overloaded"),
+        "{answer}"
+    );
+    let (_other, answer) = tunnel_from("127.0.0.3", sidecar.proxy()).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    held.pop();
+    for _ in 0..500 {
+        let (_stream, answer) = tunnel_from("127.0.0.2", sidecar.proxy()).await;
+        if answer.starts_with("HTTP/1.1 200") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("what was given back is not given out again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_room_for_one_connection_clients_are_served_one_after_the_other() {
     let sidecar = TestSidecar::with(with("max_connections: 1")).await;
     for _ in 0..8 {

@@ -17,6 +17,7 @@ mod diagnose;
 mod documents;
 mod drain;
 mod escape;
+mod exhaustion;
 mod fleet;
 mod framing;
 mod handed;

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use spapi_sidecar::catalog::Catalog;
-use spapi_sidecar::config::{
-    Account, Allow, EgressMode, EgressRule, Environment, PolicyMode, Preflight, Region, RouteRule,
-    Tenant,
-};
-use spapi_sidecar::name::{Authority, Host, HostPattern};
+use spapi_sidecar::config::Tenant;
+use spapi_sidecar::name::{Authority, Host};
 use spapi_sidecar::policy::{Ask, Policy};
-use spapi_sidecar::tenant::{AppId, TenantId};
 use tokio::time::Instant;
+
+#[expect(dead_code, reason = "other benches use the rest")]
+mod parts;
+
+use parts::{SP_API, policy, tenant};
 
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
 
@@ -83,7 +84,7 @@ fn print_row(name: &str, policies: &[Policy; 3], decide: impl Fn(&Policy)) {
 }
 
 fn host() -> Host {
-    Host::parse("sellingpartnerapi-na.amazon.com").expect("a good host")
+    Host::parse(SP_API).expect("a good host")
 }
 
 fn ask<'a>(tenant: &'a Tenant, host: &'a Host, path: &'a str) -> Ask<'a> {
@@ -94,54 +95,6 @@ fn ask<'a>(tenant: &'a Tenant, host: &'a Host, path: &'a str) -> Ask<'a> {
         path,
         query: Some("MarketplaceIds=ATVPDKIKX0DER&CreatedAfter=2026-01-01T00%3A00%3A00Z"),
     }
-}
-
-fn tenant() -> Tenant {
-    Tenant {
-        id: TenantId::parse("acme").expect("a good id"),
-        app: AppId::parse("erp").expect("a good id"),
-        account: Account::Seller,
-        region: Region::Na,
-        environment: Environment::Production,
-        marketplaces: vec!["ATVPDKIKX0DER".to_owned()],
-        vendor_groups: Vec::new(),
-        scopes: vec!["orders".to_owned()],
-        preflight: Preflight::Optional,
-    }
-}
-
-fn rule(template: String) -> RouteRule {
-    RouteRule {
-        allow: vec![Allow {
-            method: http::Method::GET,
-            template,
-        }],
-        scope: Some("orders".to_owned()),
-        grantless: None,
-        rdt: None,
-        encoded_slash: false,
-        reason: None,
-        owner: None,
-    }
-}
-
-/// `routes` routes and as many egress rules; the ones that are asked for come last.
-fn policy(routes: usize) -> Policy {
-    let mut rules: Vec<_> = (2..routes)
-        .map(|n| rule(format!("/made-up-{}/v{n}/things/{{id}}", n % 7)))
-        .collect();
-    rules.push(rule("/orders/v0/orders".to_owned()));
-    rules.push(rule("/orders/v0/orders/{orderId}/address".to_owned()));
-    let hosts = (1..routes).map(|n| format!("host-{n}.example.com"));
-    let egress: Vec<_> = hosts
-        .chain(["*.s3.amazonaws.com".to_owned()])
-        .map(|host| EgressRule {
-            host: HostPattern::parse(&host).expect("a good pattern"),
-            mode: EgressMode::Document,
-            ports: vec![443],
-        })
-        .collect();
-    Policy::of(&egress, &rules, PolicyMode::Enforce)
 }
 
 fn decide(bencher: Bencher<'_, '_>, routes: usize, path: &str) {

@@ -1,7 +1,8 @@
-//! The same request twice, straight to an origin and through the sidecar, and what the detour costs as a ratio.
+//! The same request three times, straight to an origin, through a relay that is hyper and nothing else, and through the sidecar,
+//! and what the detour costs as a ratio.
 //!
-//! Client, sidecar (one core), origin and log run in this process, each on a thread of its own. At the end stand the ratios
-//! of the medians, direct = 1: the figures to read, because both sides of one met the same weather.
+//! Client, relay, sidecar (one core), origin and log run in this process, each on a thread of its own. At the end stand the ratios
+//! of the medians, direct = 1 and relay = 1: the figures to read, because all sides of one met the same weather.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use std::collections::BTreeMap;
@@ -11,9 +12,11 @@ use std::time::Duration;
 use divan::Bencher;
 use tokio::time::Instant;
 
+#[expect(dead_code, reason = "other benches use the rest")]
 mod world;
 
-use world::{LARGE, Protocol, SMALL, Way, World};
+use world::origin::{LARGE, SMALL};
+use world::{Protocol, Way, World};
 
 fn main() {
     divan::main();
@@ -26,10 +29,12 @@ type Case = (&'static str, Protocol);
 
 static SAMPLES: Mutex<BTreeMap<(Case, Way), Vec<Duration>>> = Mutex::new(BTreeMap::new());
 
-const CASES: [(Protocol, Way); 4] = [
+const CASES: [(Protocol, Way); 6] = [
     (Protocol::Http1, Way::Direct),
+    (Protocol::Http1, Way::Relay),
     (Protocol::Http1, Way::Sidecar),
     (Protocol::Http2, Way::Direct),
+    (Protocol::Http2, Way::Relay),
     (Protocol::Http2, Way::Sidecar),
 ];
 
@@ -104,17 +109,22 @@ fn print_ratios() {
         return;
     }
     println!(
-        "\n{:<34} {:>12} {:>12} {:>7}",
-        "", "direct", "sidecar", "ratio"
+        "\n{:<34} {:>12} {:>12} {:>12} {:>9} {:>9}",
+        "", "direct", "relay", "sidecar", "/ direct", "/ relay"
     );
     for case in cases {
         let mut of = |way| samples.get_mut(&(case, way)).and_then(|all| median(all));
-        let (Some(direct), Some(sidecar)) = (of(Way::Direct), of(Way::Sidecar)) else {
+        let (Some(direct), Some(relay), Some(sidecar)) =
+            (of(Way::Direct), of(Way::Relay), of(Way::Sidecar))
+        else {
             continue;
         };
         let (name, protocol) = case;
         let name = format!("{name}, {protocol:?}");
-        let ratio = sidecar.as_secs_f64() / direct.as_secs_f64();
-        println!("{name:<34} {direct:>12.1?} {sidecar:>12.1?} {ratio:>7.2}");
+        let to_direct = sidecar.as_secs_f64() / direct.as_secs_f64();
+        let to_relay = sidecar.as_secs_f64() / relay.as_secs_f64();
+        println!(
+            "{name:<34} {direct:>12.1?} {relay:>12.1?} {sidecar:>12.1?} {to_direct:>9.2} {to_relay:>9.2}"
+        );
     }
 }

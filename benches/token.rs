@@ -3,45 +3,23 @@
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use divan::Bencher;
 use futures_util::future::join_all;
-use spapi_sidecar::config::{Account, Environment, Preflight, Region, Tenant};
-use spapi_sidecar::secret::AccessToken;
-use spapi_sidecar::store::BoxFuture;
 use spapi_sidecar::task::Tasks;
 use spapi_sidecar::telemetry::event::Events;
 use spapi_sidecar::tenant::{AppId, GrantKind, TenantId};
-use spapi_sidecar::token::cache::{Fetch, Subject, TokenCache, next_generation};
-use spapi_sidecar::token::lifetime::Life;
-use spapi_sidecar::token::{AccessKey, Cause, Issued, Standing};
+use spapi_sidecar::token::AccessKey;
+use spapi_sidecar::token::cache::{Subject, TokenCache};
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::Instant;
-use zeroize::Zeroizing;
+
+#[expect(dead_code, reason = "other benches use the rest")]
+mod parts;
+
+use parts::{Endpoint, tenant};
 
 fn main() {
     divan::main();
-}
-
-/// An endpoint that answers at once: what is left is the cache's own work.
-#[derive(Debug)]
-struct Endpoint;
-
-impl<K: Sync> Fetch<K> for Endpoint {
-    fn fetch<'a>(&'a self, _key: &'a K, _forced: bool) -> BoxFuture<'a, Result<Issued, Cause>> {
-        let now = Instant::now();
-        let token = AccessToken::new(&Zeroizing::new(format!("Atza|{}", "x".repeat(360))));
-        Box::pin(async move {
-            Ok(Issued {
-                token: token.expect("visible ASCII"),
-                generation: next_generation(),
-                issued: now,
-                life: Life::parse(now, 3600, 0.5, Duration::ZERO, 0.0).expect("a usual life"),
-                standing: Standing::default(),
-            })
-        })
-    }
 }
 
 /// A key that differs at every miss.
@@ -60,20 +38,6 @@ impl Subject for Numbered {
     fn kind(&self) -> &'static str {
         "access"
     }
-}
-
-fn tenant() -> Arc<Tenant> {
-    Arc::new(Tenant {
-        id: TenantId::parse("acme").expect("a good id"),
-        app: AppId::parse("erp").expect("a good id"),
-        account: Account::Seller,
-        region: Region::Na,
-        environment: Environment::Production,
-        marketplaces: Vec::new(),
-        vendor_groups: Vec::new(),
-        scopes: Vec::new(),
-        preflight: Preflight::Optional,
-    })
 }
 
 /// Where exchanges run: a thread of its own, as in the sidecar.
@@ -96,7 +60,7 @@ fn core() -> Runtime {
 /// A token that is fresh, key and all as the walk asks for it.
 #[divan::bench(threads = [1, 2])]
 fn hit(bencher: Bencher<'_, '_>) {
-    let (control, tenant) = (control(), tenant());
+    let (control, tenant) = (control(), Arc::new(tenant()));
     let tasks = Tasks::new(control.handle().clone());
     let cache = TokenCache::new("exchange", Arc::new(Endpoint), tasks, Events::default());
     let key = || AccessKey::new(&tenant, GrantKind::Refresh);
@@ -124,7 +88,7 @@ fn miss(bencher: Bencher<'_, '_>, callers: usize) {
     let cache = TokenCache::new("exchange", Arc::new(Endpoint), tasks, Events::default());
     let next = AtomicU64::new(0);
     bencher.bench_local(|| {
-        let key = Numbered(next.fetch_add(1, Ordering::Relaxed), tenant().id.clone());
+        let key = Numbered(next.fetch_add(1, Ordering::Relaxed), tenant().id);
         core.block_on(join_all((0..callers).map(|_| cache.usable(&key))))
     });
 }

@@ -1,9 +1,9 @@
-//! An origin, a sidecar in front of it, and a client that asks either.
+//! An origin, a sidecar and a bare relay in front of it, and a client that asks any of them.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -24,16 +24,21 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-mod origin;
+pub(crate) mod origin;
+mod process;
+mod relay;
 
 use origin::{Body, NAME, Origin};
-pub(crate) use origin::{LARGE, SMALL};
+pub(crate) use process::Process;
+use relay::Relay;
 
 /// Which way a request takes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Way {
     /// To the origin.
     Direct,
+    /// Through hyper and nothing else.
+    Relay,
     /// Through the sidecar.
     Sidecar,
 }
@@ -45,33 +50,84 @@ pub(crate) enum Protocol {
     Http2,
 }
 
+/// How large a sidecar's configuration is, and how long its tokens live.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) tenants: usize,
+    pub(crate) routes: usize,
+    pub(crate) max_connections: usize,
+    /// Seconds that a token lives.
+    pub(crate) life: u32,
+}
+
+impl Shape {
+    /// One tenant and its routes.
+    pub(crate) const SMALL: Self = Self {
+        tenants: 1,
+        routes: 3,
+        max_connections: 20_000,
+        life: 3600,
+    };
+}
+
+/// Where the sidecar runs.
+enum Sidecar {
+    /// In this process, beside the runtime of what does not belong to a core.
+    Here { app: App, _control: Runtime },
+    /// In one of its own.
+    Apart(Process),
+}
+
 /// Everything that a measurement needs, up and warm.
 pub(crate) struct World {
     client: Runtime,
     origin: Origin,
-    app: App,
+    relay: Relay,
+    sidecar: Sidecar,
     ca: CertificateDer<'static>,
-    _control: Runtime,
     _folder: tempfile::TempDir,
 }
 
 impl World {
-    /// Starts all of it; the sidecar has its token when this returns.
+    /// Starts all of it in this process; the sidecar has its token when this returns.
     pub(crate) fn start() -> Self {
-        rustls::crypto::aws_lc_rs::default_provider()
-            .install_default()
-            .expect("the first of this process");
-        let origin = Origin::start();
+        Self::with(Shape::SMALL, |folder, text| {
+            let log = std::fs::File::create(folder.join("access.jsonl")).expect("a log file");
+            let control = control_runtime(1).expect("a runtime");
+            let app = control.block_on(async {
+                let config = Config::parse("proxy.yaml", text, &|_| None);
+                let config = config.map_err(|faults| faults.to_string());
+                let config = config.expect("a good configuration");
+                let app = App::start(config, Sink::new(log), 1).await;
+                let app = app.expect("the sidecar starts");
+                app.ready().await;
+                app
+            });
+            Sidecar::Here {
+                app,
+                _control: control,
+            }
+        })
+    }
+
+    /// Starts the sidecar in a process of its own.
+    pub(crate) fn apart(shape: Shape) -> Self {
+        Self::with(shape, |folder, text| {
+            let file = folder.join("proxy.yaml");
+            std::fs::write(&file, text).expect("a file");
+            Sidecar::Apart(Process::start(&file))
+        })
+    }
+
+    fn with(shape: Shape, sidecar: impl FnOnce(&Path, &str) -> Sidecar) -> Self {
+        // the first call of this process counts
+        let _there_already = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let origin = Origin::start(shape.life);
+        let relay = Relay::start(&origin);
         let folder = tempfile::tempdir().expect("a folder");
-        let log = std::fs::File::create(folder.path().join("access.jsonl")).expect("a log file");
-        let control = control_runtime(1).expect("a runtime");
-        let app = control.block_on(async {
-            let config = configuration(folder.path(), &origin).await;
-            let app = App::start(config, Sink::new(log), 1).await;
-            let app = app.expect("the sidecar starts");
-            app.ready().await;
-            app
-        });
+        let seeding = Builder::new_current_thread().build().expect("a runtime");
+        seeding.block_on(seed(folder.path()));
+        let sidecar = sidecar(folder.path(), &configuration(folder.path(), &origin, shape));
         let ca = CertificateDer::from_pem_file(folder.path().join("ca.pem")).expect("the CA");
         Self {
             client: Builder::new_current_thread()
@@ -79,11 +135,20 @@ impl World {
                 .build()
                 .expect("a runtime"),
             origin,
-            app,
+            relay,
+            sidecar,
             ca,
-            _control: control,
             _folder: folder,
         }
+    }
+
+    /// The sidecar's own process, where it has one.
+    pub(crate) fn process(&self) -> &Process {
+        let process = match &self.sidecar {
+            Sidecar::Apart(process) => Some(process),
+            Sidecar::Here { .. } => None,
+        };
+        process.expect("it was started apart")
     }
 
     /// Runs the client.
@@ -95,14 +160,18 @@ impl World {
     pub(crate) async fn open(&self, way: Way, protocol: Protocol) -> Sender {
         let (address, root) = match way {
             Way::Direct => (self.origin.address, &self.origin.certificate),
+            Way::Relay => (self.relay.address, &self.relay.certificate),
             Way::Sidecar => {
-                let proxies = self.app.proxies();
-                (*proxies.first().expect("a listener"), &self.ca)
+                let address = match &self.sidecar {
+                    Sidecar::Here { app, .. } => *app.proxies().first().expect("a listener"),
+                    Sidecar::Apart(process) => process.proxy,
+                };
+                (address, &self.ca)
             }
         };
         let mut stream = TcpStream::connect(address).await.expect("it listens");
         stream.set_nodelay(true).expect("a socket");
-        if way == Way::Sidecar {
+        if way != Way::Direct {
             connect(&mut stream, &self.authority()).await;
         }
         let stream = handshake(stream, root, protocol).await;
@@ -127,24 +196,39 @@ impl World {
 
     /// Asks for a path and reads the answer to its end; says how long it was.
     pub(crate) async fn get(&self, sender: &mut Sender, path: &str) -> usize {
+        let (status, bytes) = self.ask(sender, path).await;
+        assert!(status.is_success(), "{status}");
+        bytes
+    }
+
+    /// The same, whatever the answer is; its status beside its length.
+    pub(crate) async fn ask(&self, sender: &mut Sender, path: &str) -> (StatusCode, usize) {
         self.exchange(sender, Method::GET, path, Empty::new().boxed())
             .await
     }
 
     /// Sends a large body and reads the answer.
     pub(crate) async fn upload(&self, sender: &mut Sender) -> usize {
-        self.exchange(sender, Method::POST, "/up", origin::large(LARGE))
-            .await
+        let body = origin::large(origin::LARGE);
+        let (status, bytes) = self.exchange(sender, Method::POST, "/up", body).await;
+        assert!(status.is_success(), "{status}");
+        bytes
     }
 
-    async fn exchange(&self, sender: &mut Sender, method: Method, path: &str, body: Body) -> usize {
+    async fn exchange(
+        &self,
+        sender: &mut Sender,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> (StatusCode, usize) {
         let mut request = Request::new(body);
         let sized = method == Method::POST;
         *request.method_mut() = method;
         let authority = self.authority();
         if sized {
             let fields = request.headers_mut();
-            fields.insert(header::CONTENT_LENGTH, LARGE.into());
+            fields.insert(header::CONTENT_LENGTH, origin::LARGE.into());
         }
         let response = match sender {
             Sender::Http1(sender) => {
@@ -162,8 +246,8 @@ impl World {
             }
         };
         let response = response.expect("an answer");
-        assert!(response.status().is_success(), "{response:?}");
-        origin::received(response.into_body()).await
+        let status = response.status();
+        (status, origin::received(response.into_body()).await)
     }
 
     fn authority(&self) -> String {
@@ -175,6 +259,16 @@ impl World {
 pub(crate) enum Sender {
     Http1(http1::SendRequest<Body>),
     Http2(http2::SendRequest<Body>),
+}
+
+impl Sender {
+    /// Another user of the same connection, where it carries more than one request at a time.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(sender) => Some(Self::Http2(sender.clone())),
+        }
+    }
 }
 
 async fn connect(stream: &mut TcpStream, authority: &str) {
@@ -208,14 +302,24 @@ async fn handshake(
     made.await.expect("TLS")
 }
 
-async fn configuration(folder: &Path, origin: &Origin) -> Config {
+fn configuration(folder: &Path, origin: &Origin, shape: Shape) -> String {
     std::fs::write(folder.join("origin.pem"), &origin.pem).expect("a file");
-    seed(folder).await;
     let (dir, port) = (folder.display(), origin.address.port());
-    let text = format!(
+    let max_connections = shape.max_connections;
+    let tenants: String = (1..shape.tenants)
+        .map(|n| format!("  - {{ id: tenant-{n}, app: erp, region: na }}\n"))
+        .collect();
+    let routes: String = (3..shape.routes)
+        .map(|n| format!("  - {{ allow: [GET /made-up/v{n}/things/{{id}}] }}\n"))
+        .collect();
+    format!(
         r#"
 version: 1
-listen: {{ proxy: ["127.0.0.1:0"], admin: "127.0.0.1:0", admin_token_file: {dir}/admin.token }}
+listen:
+  proxy: ["127.0.0.1:0"]
+  admin: "127.0.0.1:0"
+  admin_token_file: {dir}/admin.token
+  limits: {{ max_connections: {max_connections} }}
 interception:
   ca: {{ mode: ephemeral, cert_path: {dir}/ca.pem, bundle_path: {dir}/bundle.pem }}
 upstream:
@@ -225,16 +329,14 @@ store: {{ file: {{ path: {dir}/store.sealed, key_file: {dir}/store.key }} }}
 lwa: {{ token_url: "https://{NAME}:{port}/auth/o2/token" }}
 egress: [{{ host: {NAME}, mode: inject, ports: [{port}] }}]
 apps: [{{ id: erp }}]
-tenants: [{{ id: acme, app: erp, region: na }}]
-default_tenant: acme
-routes: [{{ allow: [GET /json, GET /big, POST /up] }}]
-audit: {{ path: {dir}/audit.jsonl }}
+tenants:
+  - {{ id: acme, app: erp, region: na }}
+{tenants}default_tenant: acme
+routes:
+  - {{ allow: [GET /json, GET /big, POST /up] }}
+{routes}audit: {{ path: {dir}/audit.jsonl }}
 "#
-    );
-    let config = Config::parse("proxy.yaml", &text, &|_| None);
-    config
-        .map_err(|faults| faults.to_string())
-        .expect("a good configuration")
+    )
 }
 
 async fn seed(folder: &Path) {

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_rustls::TlsAcceptor;
 
 /// The name in the origin's certificate.
@@ -33,10 +33,11 @@ const PART: usize = 64 << 10;
 /// Bodies of requests and answers alike.
 pub(crate) type Body = BoxBody<Bytes, Infallible>;
 
-/// A body of so many bytes, sent in parts of 64 KiB, from memory.
+/// A body of so many bytes, sent in parts of at most 64 KiB, from memory.
 pub(crate) fn large(bytes: usize) -> Body {
     let part = Bytes::from_static(&[b'x'; PART]);
-    let parts = (0..bytes / PART).map(move |_| Ok(Frame::data(part.clone())));
+    let parts = (0..bytes.div_ceil(PART))
+        .map(move |n| Ok(Frame::data(part.slice(..PART.min(bytes - n * PART)))));
     StreamBody::new(stream::iter(parts)).boxed()
 }
 
@@ -48,48 +49,64 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Starts one, on a thread of its own.
-    pub(crate) fn start() -> Self {
-        let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).expect("a certificate");
-        let certificate = made.cert.der().clone();
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-        let mut tls = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.clone()], key)
-            .expect("a pair");
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let listener = runtime
-            .block_on(TcpListener::bind("127.0.0.1:0"))
-            .expect("a free port");
+    /// Starts one, on a thread of its own; the tokens that it issues live for so many seconds.
+    pub(crate) fn start(life: u32) -> Self {
+        let (certificate, pem, acceptor) = acceptor();
+        let (runtime, listener) = listener();
         let address = listener.local_addr().expect("a bound address");
-        let acceptor = TlsAcceptor::from(Arc::new(tls));
-        std::thread::spawn(move || runtime.block_on(serve(listener, acceptor)));
+        std::thread::spawn(move || runtime.block_on(serve(listener, acceptor, life)));
         Self {
             address,
             certificate,
-            pem: made.cert.pem(),
+            pem,
         }
     }
 }
 
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor) {
+/// A certificate for [`NAME`] that its holder signed, as DER and PEM, and a server's side of TLS with it.
+pub(crate) fn acceptor() -> (CertificateDer<'static>, String, TlsAcceptor) {
+    let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).expect("a certificate");
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let mut tls = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .expect("a pair");
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    (
+        certificate,
+        made.cert.pem(),
+        TlsAcceptor::from(Arc::new(tls)),
+    )
+}
+
+/// A runtime for one thread, and a listener in it.
+pub(crate) fn listener() -> (Runtime, TcpListener) {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let listener = runtime
+        .block_on(TcpListener::bind("127.0.0.1:0"))
+        .expect("a free port");
+    (runtime, listener)
+}
+
+async fn serve(listener: TcpListener, acceptor: TlsAcceptor, life: u32) {
     while let Ok((stream, _client)) = listener.accept().await {
-        let _ends_alone = Handle::current().spawn(connection(stream, acceptor.clone()));
+        let _ends_alone = Handle::current().spawn(connection(stream, acceptor.clone(), life));
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor) {
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, life: u32) {
     stream.set_nodelay(true).expect("a socket");
     let Ok(stream) = acceptor.accept(stream).await else {
         return;
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let io = TokioIo::new(stream);
-    let service = service_fn(async |request| Ok::<_, Infallible>(answer(request).await));
+    let service =
+        service_fn(move |request| async move { Ok::<_, Infallible>(answer(request, life).await) });
     // an error is a client that went away
     let _ended = if http2 {
         hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -104,18 +121,21 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor) {
     };
 }
 
-async fn answer(request: Request<Incoming>) -> Response<Body> {
+async fn answer(request: Request<Incoming>, life: u32) -> Response<Body> {
     let text = match (request.method(), request.uri().path()) {
         (&Method::GET, "/big") => {
-            let mut response = Response::new(large(LARGE));
+            // /big?BYTES
+            let bytes = request.uri().query().and_then(|bytes| bytes.parse().ok());
+            let bytes = bytes.unwrap_or(LARGE);
+            let mut response = Response::new(large(bytes));
             response
                 .headers_mut()
-                .insert(header::CONTENT_LENGTH, LARGE.into());
+                .insert(header::CONTENT_LENGTH, bytes.into());
             return response;
         }
         (&Method::POST, "/up") => received(request.into_body()).await.to_string(),
         (&Method::POST, _token_endpoint) => {
-            r#"{"access_token":"Atza|bench","token_type":"bearer","expires_in":3600}"#.to_owned()
+            format!(r#"{{"access_token":"Atza|bench","token_type":"bearer","expires_in":{life}}}"#)
         }
         _ => "x".repeat(SMALL),
     };

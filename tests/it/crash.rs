@@ -18,7 +18,7 @@ use crate::audit::client;
 use crate::support::admin::Admin;
 use crate::support::child::{ChildSidecar, Process};
 use crate::support::command::{begin, command, ended};
-use crate::support::draw::{Draw, size};
+use crate::support::draw::{Draw, figure, size};
 use crate::support::sidecar::{NA, Setup, Stage, open_store};
 
 /// Kills of each kind in every run of the tests; `CRASH_KILLS` says how many in the long form.
@@ -39,7 +39,7 @@ fn drawn(kind: &str) -> (Draw, String) {
 fn wait_for_a_moment(draw: &mut Draw, whole: Duration, folder: &Path, words: &[&str]) {
     if draw.one_in(3) {
         std::thread::sleep(Duration::from_micros(
-            draw.number() % whole.as_micros().max(1) as u64,
+            draw.number() % u64::try_from(whole.as_micros().max(1)).unwrap(),
         ));
         return;
     }
@@ -78,15 +78,28 @@ struct Tally {
 }
 
 impl Tally {
+    /// Takes what a secret was before, was to be, and is.
+    fn take(&mut self, acknowledged: bool, [before, new, now]: [&str; 3], told: &str) {
+        if acknowledged {
+            assert_eq!(now, new, "{told}: acknowledged and lost");
+            self.acknowledged += 1;
+        } else if now == new {
+            self.written += 1;
+        } else {
+            assert_eq!(now, before, "{told}");
+            self.nothing += 1;
+        }
+    }
+
     fn figure(&self, kind: &str, kills: usize) {
         let Self {
             acknowledged,
             written,
             nothing,
         } = self;
-        println!(
-            "figure: {kind}: {kills} kills; {acknowledged} were done before, {written} written though not acknowledged, {nothing} not begun; 0 torn, 0 lost"
-        );
+        figure(&format!(
+            "{kind}: {kills} kills; {acknowledged} were done before, {written} written though not acknowledged, {nothing} not begun; 0 torn, 0 lost"
+        ));
     }
 }
 
@@ -148,17 +161,7 @@ async fn store_writes(kills: usize) {
             assert!(matches!(code, None | Some(0)), "{told}: {code:?} {text}");
             let (key, field, _) = &keys[n];
             let now = held(folder, key, field).await;
-            match code {
-                Some(_) => {
-                    assert_eq!(now, new[n], "{told}: acknowledged and lost");
-                    tally.acknowledged += 1;
-                }
-                None if now == new[n] => tally.written += 1,
-                None => {
-                    assert_eq!(now, before[n], "{told}");
-                    tally.nothing += 1;
-                }
-            }
+            tally.take(code.is_some(), [&before[n], &new[n], &now], &told);
             before[n] = now;
         }
         let app = &keys[1].0;
@@ -384,9 +387,9 @@ async fn states(kills: usize) {
         left > 0 && lines >= left,
         "{told}: {left} restricted calls left, {lines} have their line"
     );
-    println!(
-        "figure: states and audit: {kills} kills; {acknowledged} changes acknowledged and 0 lost, {landed} kept though not acknowledged; {left} restricted calls left, {lines} lines of them, the chain held after every kill"
-    );
+    figure(&format!(
+        "states and audit: {kills} kills; {acknowledged} changes acknowledged and 0 lost, {landed} kept though not acknowledged; {left} restricted calls left, {lines} lines of them, the chain held after every kill"
+    ));
 }
 
 /// A command that reads no configuration.
@@ -403,7 +406,7 @@ fn command_on(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 /// `init` is killed: a directory from which the sidecar runs, or a refusal that says what stands in the way.
-async fn beginnings(kills: usize) {
+fn beginnings(kills: usize) {
     let (mut draw, told) = drawn("init");
     let parent = tempfile::tempdir().unwrap();
     let folder = |n: usize| -> PathBuf { parent.path().join(n.to_string()) };
@@ -474,16 +477,16 @@ async fn a_state_that_was_acknowledged_and_the_chain_of_the_audit_outlive_every_
     states(KILLS).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_init_that_is_killed_leaves_no_half_of_a_file() {
-    beginnings(KILLS).await;
+#[test]
+fn an_init_that_is_killed_leaves_no_half_of_a_file() {
+    beginnings(KILLS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes; .ci/nightly runs it"]
 async fn five_hundred_kills_of_each_kind_tear_and_lose_nothing() {
     store_writes(many()).await;
-    beginnings(many()).await;
+    beginnings(many());
     authorities(many()).await;
     states(many()).await;
 }

@@ -40,3 +40,9 @@ pub(crate) fn size(variable: &str, usual: usize) -> usize {
             .unwrap_or_else(|error| panic!("{variable}={text}: {error}"))
     })
 }
+
+/// Prints what was measured, for the table of `.ci/nightly`.
+pub(crate) fn figure(text: &str) {
+    // on a line of its own, whatever the runner has begun to print
+    eprintln!("\nfigure: {text}");
+}

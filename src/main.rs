@@ -49,6 +49,12 @@ enum Command {
         after_help = "Example:\n  spapi-sidecar tenant put-token acme < refresh-token.txt"
     )]
     Tenant(cli::tenant::TenantCommand),
+    /// Back up a store that is a sealed file, and put a backup in its place.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  spapi-sidecar store backup /backup/store.sealed"
+    )]
+    Store(cli::backup::StoreCommand),
     /// Write what a package installs beside the binary: shell completions, manual pages.
     #[command(
         subcommand,
@@ -98,6 +104,7 @@ fn run(command: Command) -> Result<Exit, Complaint> {
         Command::Authorize(args) => cli::authorize::run(&args),
         Command::Preflight(args) => cli::preflight::run(&args),
         Command::Tenant(command) => cli::tenant::run(&command),
+        Command::Store(command) => cli::backup::run(&command),
         Command::Generate(command) => cli::generate::run(&command, Arguments::command()),
         Command::BreakGlass(args) => cli::break_glass::run(&args),
         Command::Health(args) => cli::health::run(&args),

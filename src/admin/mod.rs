@@ -2,8 +2,8 @@
 //!
 //! Job: answer probes, show what happens, do what an operator asks.
 //! Invariants: nothing secret is reachable here; Host has to be a loopback name or the address that was called, so that no web
-//! page can reach it by DNS rebinding; no CORS; what changes anything needs the admin token ([`action`]).
-//! Failure mode: 403 for a foreign Host, 404 for anything unknown, SP-API's error shape for both and for all else.
+//! page can reach it by DNS rebinding; no CORS, and nothing for another origin's page ([`origin`]); what changes anything needs the admin token ([`action`]).
+//! Failure mode: 403 for a foreign Host or page, 404 for anything unknown, SP-API's error shape for both and for all else.
 //! Each file brings the routes it answers; [`serve`] only puts them together.
 
 use std::net::SocketAddr;
@@ -26,6 +26,7 @@ pub mod authz;
 pub mod console;
 pub mod events;
 mod metrics;
+mod origin;
 pub mod probe;
 pub mod token;
 
@@ -78,7 +79,7 @@ pub async fn serve(listener: TcpListener, office: Office) {
         .merge(events::routes())
         .merge(action::routes(&office))
         .fallback(unknown)
-        .layer(middleware::from_fn_with_state(own, only_known_hosts))
+        .layer(middleware::from_fn_with_state(own, only_our_own))
         .with_state(office);
     if let Err(error) = axum::serve(listener, router)
         .with_graceful_shutdown(tasks.stopping())
@@ -88,7 +89,7 @@ pub async fn serve(listener: TcpListener, office: Office) {
     }
 }
 
-async fn only_known_hosts(
+async fn only_our_own(
     State(own): State<Option<SocketAddr>>,
     request: Request,
     next: Next,
@@ -98,15 +99,23 @@ async fn only_known_hosts(
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())
         .and_then(|host| Authority::parse_with_default(host, 80).ok());
-    if host.is_some_and(|host| is_known(&host.host, own)) {
-        return next.run(request).await;
+    if !host.is_some_and(|host| is_known(&host.host, own)) {
+        return refusal(
+            StatusCode::FORBIDDEN,
+            "forbidden_host",
+            "This Host is not served here.",
+            "Call the admin listener by its address or as localhost.",
+        );
     }
-    refusal(
-        StatusCode::FORBIDDEN,
-        "forbidden_host",
-        "This Host is not served here.",
-        "Call the admin listener by its address or as localhost.",
-    )
+    if origin::is_foreign(request.method(), request.headers()) {
+        return refusal(
+            StatusCode::FORBIDDEN,
+            "cross_origin",
+            "A page of another origin asked for this.",
+            "Open the console at this listener's own address; a program sends neither Origin nor Sec-Fetch-Site.",
+        );
+    }
+    next.run(request).await
 }
 
 /// Loopback, `localhost`, or the very address we listen on.

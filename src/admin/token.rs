@@ -146,12 +146,25 @@ fn make(path: &Path) -> std::io::Result<()> {
         text.extend(char::from_digit(u32::from(nibble), 16));
     }
     text.push('\n');
+    if path.symlink_metadata().is_ok() {
+        return Err(ErrorKind::AlreadyExists.into());
+    }
+    // written beside it first: a start that is killed on the way must not leave a part of a token, which no later start would take
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = PathBuf::from(name);
     let mut file = std::fs::OpenOptions::new()
         .write(true)
-        .create_new(true)
+        .create(true)
+        .truncate(true)
         .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())
+        .open(&temporary)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        // unlike a rename, a link replaces nothing
+        .and_then(|()| std::fs::hard_link(&temporary, path));
+    std::fs::remove_file(&temporary).and(written)
 }
 
 #[cfg(test)]

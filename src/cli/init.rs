@@ -75,16 +75,27 @@ pub(super) fn store_key() -> Result<zeroize::Zeroizing<Vec<u8>>, Complaint> {
     Ok(text)
 }
 
+/// Writes a file that is not there yet: whole, or not at all, whatever ends the command on the way.
 pub(super) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Complaint> {
     let failed = |error| Complaint::while_doing(&path.display().to_string(), error);
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = PathBuf::from(name);
     let mut file = OpenOptions::new()
         .write(true)
-        .create_new(true)
+        .create(true)
+        .truncate(true)
         .mode(mode)
-        .open(path)
+        .open(&temporary)
         .map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.sync_all().map_err(failed)
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        // unlike a rename, a link replaces nothing
+        .and_then(|()| std::fs::hard_link(&temporary, path));
+    std::fs::remove_file(&temporary)
+        .and(written)
+        .map_err(failed)
 }
 
 /// The sample, with every path inside `dir` and the store switched to a sealed file.

@@ -12,6 +12,7 @@ pub mod app;
 mod ask;
 pub mod audit;
 pub mod authorize;
+pub mod backup;
 pub mod break_glass;
 pub mod ca;
 pub mod check;

@@ -2,7 +2,8 @@
 //!
 //! Job: say whose connection this is, by a key whose hash the store holds.
 //! Invariants: an unreadable or wrong login is refused and never becomes the default tenant; hashes are compared in constant
-//! time; a look-up in the store happens once a minute for a tenant, whatever is guessed, and never for an unknown tenant.
+//! time; a wrong login, of whatever kind, is answered after [`WRONG_COSTS`]; a look-up in the store happens once a minute for a
+//! tenant, whatever is guessed, and never for an unknown tenant.
 //! Failure mode: 407; a store that is away is outlived with the hash it last gave; a login that it never confirmed is
 //! [`Login::Unconfirmed`], and its calls are refused as `token_unavailable` inside TLS.
 //! Sources: RFC 7617 (Basic), RFC 9110 section 11.7.2.
@@ -28,6 +29,9 @@ use crate::tenant::TenantId;
 
 /// How long a hash from the store is believed; a new key is in force within this time.
 const BELIEVED: Duration = Duration::from_secs(60);
+
+/// How long a wrong login waits for its answer. It holds one of the places for connections meanwhile, which are counted.
+const WRONG_COSTS: Duration = Duration::from_secs(1);
 
 /// What a connection's login came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,6 +90,16 @@ impl Logins {
     /// # Errors
     /// When a login is required and missing, or sent and wrong; two of them are as good as none.
     pub async fn check(&self, world: &World, fields: &HeaderMap) -> Result<Login, Failure> {
+        let login = self.compare(world, fields).await;
+        if let Err(failure) = &login
+            && failure.reason == Reason::ProxyAuthFailed
+        {
+            tokio::time::sleep(WRONG_COSTS).await;
+        }
+        login
+    }
+
+    async fn compare(&self, world: &World, fields: &HeaderMap) -> Result<Login, Failure> {
         let mut sent = fields.get_all(header::PROXY_AUTHORIZATION).iter();
         let Some(field) = sent.next() else {
             return match world.config.listen.proxy_auth {

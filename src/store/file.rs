@@ -20,7 +20,10 @@ use super::record::unhex;
 use super::{BoxFuture, Expect, Fields, Folder, GrantStore, Record, RecordKey, StoreError};
 use crate::config;
 
+mod backup;
 mod seal;
+
+pub use backup::restore;
 
 use seal::{HEADER_BYTES, Header};
 
@@ -131,20 +134,13 @@ impl Shared {
             *seen = Seen::default();
             return Ok(());
         };
-        let mut header = [0; HEADER_BYTES];
-        file.read_exact(&mut header)
-            .map_err(|error| self.unreadable(&error))?;
+        let header = read_header(&mut file).map_err(|error| self.unreadable(&error))?;
         if seen.header == Some(header) {
             return Ok(());
         }
-        let length = file.metadata().map_or(0, |metadata| metadata.len());
-        let mut sealed = Zeroizing::new(Vec::with_capacity(
-            usize::try_from(length.min(MAX_BYTES)).unwrap_or(0),
-        ));
-        file.take(MAX_BYTES)
-            .read_to_end(&mut sealed)
-            .map_err(|error| self.unreadable(&error))?;
-        let records = seal::open(&self.key, &header, &mut sealed).ok_or_else(|| {
+        let records =
+            read_records(&self.key, &header, file).map_err(|error| self.unreadable(&error))?;
+        let records = records.ok_or_else(|| {
             StoreError::Local(format!(
                 "{} cannot be opened with the key in {}: the key is another store's, or the file is damaged; restore \
                  the pair from a backup, or delete the file and put the secrets again",
@@ -164,8 +160,7 @@ impl Shared {
         let _lock = self.lock_file()?;
         let mut records = self.fresh()?.records.clone();
         let version = records.write(key, fields, expect)?;
-        let (header, sealed) = seal::seal(&self.key, &records)
-            .ok_or_else(|| StoreError::Local(format!("{}: sealing failed", self.path.display())))?;
+        let (header, sealed) = self.sealed(&records)?;
         self.replace(&header, &sealed)
             .map_err(|error| self.unwritable(&error))?;
         *self.seen() = Seen {
@@ -217,11 +212,7 @@ impl Shared {
         file.write_all(sealed)?;
         file.sync_all()?;
         std::fs::rename(&temporary, &self.path)?;
-        let folder = match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            Some(_) | None => Path::new("."),
-        };
-        File::open(folder)?.sync_all()
+        File::open(folder_of(&self.path))?.sync_all()
     }
 
     fn unreadable(&self, error: &std::io::Error) -> StoreError {
@@ -251,6 +242,30 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// The folder that holds a file.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+fn read_header(file: &mut File) -> std::io::Result<Header> {
+    let mut header = [0; HEADER_BYTES];
+    file.read_exact(&mut header)?;
+    Ok(header)
+}
+
+/// What follows a header; `None` where the key does not open it.
+fn read_records(key: &[u8; 32], header: &Header, file: File) -> std::io::Result<Option<Records>> {
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut sealed = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(length.min(MAX_BYTES)).unwrap_or(0),
+    ));
+    file.take(MAX_BYTES).read_to_end(&mut sealed)?;
+    Ok(seal::open(key, header, &mut sealed))
 }
 
 fn read_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, StoreError> {

@@ -261,6 +261,28 @@ async fn a_wrong_or_unreadable_login_is_refused_and_never_becomes_the_default_te
 }
 
 #[tokio::test]
+async fn every_guess_at_a_proxy_key_costs_whoever_guesses_a_second() {
+    let sidecar = TestSidecar::start().await;
+    sidecar.put_proxy_key("acme", KEY).await;
+    for (tenant, key) in [("acme", "a-guess"), ("nobody", KEY), ("beta", KEY)] {
+        let began = tokio::time::Instant::now();
+        let login = basic(tenant, key);
+        let (answer, _) = sidecar
+            .connect(
+                "sellingpartnerapi-na.amazon.com:443",
+                &[("proxy-authorization", &*login)],
+            )
+            .await;
+        assert_eq!(answer.refused(), (407, "proxy_auth_failed".to_owned()));
+        // a slower machine only makes it longer
+        assert!(
+            began.elapsed() >= std::time::Duration::from_millis(990),
+            "{tenant}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn two_logins_at_once_are_refused() {
     let sidecar = TestSidecar::start().await;
     sidecar.put_proxy_key("beta", KEY).await;

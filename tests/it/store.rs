@@ -1,5 +1,6 @@
 //! The credential stores: one contract for all of them, and what only one of them can get wrong.
 
+mod backup;
 mod contract;
 mod environment;
 mod persistence;

@@ -40,6 +40,20 @@ async fn every_action_needs_the_admin_token_and_a_known_host() {
                 403,
                 "forbidden_host",
             ),
+            (
+                post()
+                    .bearer_auth(admin.token())
+                    .header("origin", "https://evil.example"),
+                403,
+                "cross_origin",
+            ),
+            (
+                post()
+                    .bearer_auth(admin.token())
+                    .header("sec-fetch-site", "cross-site"),
+                403,
+                "cross_origin",
+            ),
         ] {
             let response = request.send().await.unwrap();
             assert_eq!(response.status(), want, "{path}");
@@ -140,6 +154,87 @@ async fn a_reload_is_taken_whole_or_answered_with_what_check_says() {
     let (code, body) = admin.post("/api/v1/reload", json!({})).await;
     assert_eq!((code, &body["tenants"]), (200, &json!(2)), "{body}");
     assert!(admin.status().await["generation"].as_u64().unwrap() >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_shown_to_a_page_of_another_origin_nor_to_a_name_that_was_bound_to_us() {
+    let sidecar = TestSidecar::start().await;
+    let admin = operator(&sidecar);
+    let client = reqwest::Client::new();
+    for path in [
+        "/",
+        "/metrics",
+        "/api/v1/status",
+        "/api/v1/events",
+        "/console/state",
+        "/health/authz",
+    ] {
+        for (name, value, code) in [
+            ("host", "rebound.example", "forbidden_host"),
+            ("origin", "https://evil.example", "cross_origin"),
+            ("origin", "null", "cross_origin"),
+            ("sec-fetch-site", "cross-site", "cross_origin"),
+            ("sec-fetch-site", "same-site", "cross_origin"),
+        ] {
+            let answer = client
+                .get(admin.url(path))
+                .header(name, value)
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(answer.status(), 403, "{path} {name}: {value}");
+            let body: Value = answer.json().await.unwrap();
+            assert_eq!(body["errors"][0]["code"], code, "{path} {name}: {value}");
+        }
+    }
+    // the console's own calls, and a link to it
+    let own = admin.url("").trim_end_matches('/').to_owned();
+    let asked = client
+        .get(admin.url("/console/state"))
+        .header("origin", own)
+        .header("sec-fetch-site", "same-origin");
+    assert_eq!(asked.send().await.unwrap().status(), 200);
+    let link = client
+        .get(admin.url("/"))
+        .header("sec-fetch-site", "cross-site")
+        .header("sec-fetch-mode", "navigate");
+    assert_eq!(
+        link.header("sec-fetch-dest", "document")
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_wrong_admin_tokens_wait_for_their_answers_no_more_are_compared() {
+    let sidecar = TestSidecar::start().await;
+    let admin = operator(&sidecar);
+    let mut guesses = tokio::task::JoinSet::new();
+    for n in 0..100 {
+        let guess = reqwest::Client::new()
+            .post(admin.url("/api/v1/reload"))
+            .bearer_auth(format!("a-guess-at-the-token-{n}"));
+        guesses.spawn(async move {
+            let answer = guess.send().await.unwrap();
+            let body: Value = answer.json().await.unwrap();
+            body["errors"][0]["code"].as_str().unwrap().to_owned()
+        });
+    }
+    let codes = guesses.join_all().await;
+    // a second for eight of them: that few, unless the machine takes seconds over a hundred requests
+    assert!(
+        codes
+            .iter()
+            .all(|code| matches!(&**code, "admin_token_wrong" | "too_many_attempts")),
+        "{codes:?}"
+    );
+    assert!(
+        codes.iter().any(|code| code == "too_many_attempts"),
+        "{codes:?}"
+    );
 }
 
 /// Reads server-sent events until one of a name has come; all that came.

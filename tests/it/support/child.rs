@@ -39,11 +39,16 @@ impl ChildSidecar {
         sidecar
     }
 
-    /// Kills it (SIGKILL) and starts it anew in the same world.
-    pub(crate) async fn killed_and_started_again(self) -> Self {
+    /// Kills it (SIGKILL); what stood around it.
+    pub(crate) fn killed(self) -> Stage {
         let Self { stage, process, .. } = self;
         drop(process);
-        Self::again(stage).await
+        stage
+    }
+
+    /// Kills it and starts it anew in the same world.
+    pub(crate) async fn killed_and_started_again(self) -> Self {
+        Self::again(self.killed()).await
     }
 
     /// Starts the binary, by a command that has it and its arguments appended and that gets these listening sockets as standard

@@ -6,6 +6,8 @@ pub(crate) mod admin;
 pub(crate) mod child;
 pub(crate) mod cluster;
 pub(crate) mod collector;
+pub(crate) mod command;
+pub(crate) mod draw;
 pub(crate) mod fleet;
 pub(crate) mod gate;
 pub(crate) mod peer;

@@ -17,6 +17,7 @@ mod diagnose;
 mod documents;
 mod drain;
 mod escape;
+mod fault;
 mod fleet;
 mod framing;
 mod handed;

@@ -22,7 +22,7 @@ const ROWS: &[Row] = &[
     row(Fault::WrongCertificate, "200", LOST, NOTHING),
     row(Fault::UnknownIssuer, "200", LOST, NOTHING),
     row(Fault::ExpiredCertificate, "200", LOST, NOTHING),
-    row(Fault::Flaps, "200", LOST, NOTHING),
+    row(Fault::Flaps, "200", NOTHING, NOTHING),
 ];
 
 async fn play(rows: &'static [Row]) {

@@ -1,7 +1,7 @@
 //! The disk of the audit away: calls that have to be audited are refused with the cause, the others go on.
 
 use super::kind::{Fault, Peer, Row, row};
-use super::scene::{CALM, Scene, carried_out, setup};
+use super::scene::{CALM, PARTICIPATIONS, Scene, carried_out, setup};
 use crate::audit::SmallDisk;
 use crate::support::sidecar::{NA, Stage};
 
@@ -15,7 +15,7 @@ const ROWS: &[Row] = &[
     row(
         Fault::Down,
         REFUSED,
-        "the audit cannot be written: calls that have to be audited are refused (audit_unavailable) until it can; name a place that this user may write in `audit.path`, or make room (no_folder)",
+        "the audit cannot be written: calls that have to be audited are refused (audit_unavailable) until it can; name a place that this user may write in `audit.path`, or make room (io_error)",
         FIRES,
     ),
     row(
@@ -94,8 +94,10 @@ async fn play(rows: &'static [Row]) {
         assert_eq!(seen.text, row.sees, "{row:?}: {}", scene.child.stdout());
         scene.logs(mark, row, Some(&seen)).await;
         scene.fires(row, "audit").await;
-        scene.serves(tenant, "what need not be audited").await;
-        scene.serves(CALM, "another's").await;
+        for name in [tenant, CALM] {
+            let seen = scene.get(name, NA, PARTICIPATIONS).await;
+            assert_eq!(seen.text, "200", "what need not be audited, of {name}");
+        }
         mark = scene.mark();
         match row.fault {
             Fault::Down => {

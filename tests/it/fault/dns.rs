@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::front::{Front, Speaks};
 use super::kind::{Fault, NOTHING, Peer, Row, row};
-use super::scene::{BOUNDS, CALM_EU, Scene, amazon, carried_out, setup};
+use super::scene::{CALM_EU, Scene, amazon, carried_out, setup};
 use crate::support::sidecar::{NA, Stage};
 
 /// Set where the test runs inside.
@@ -46,12 +46,13 @@ impl NameServer {
         }
         let socket = UdpSocket::bind("127.0.0.1:53").await.unwrap();
         self.0.spawn(async move {
-            let mut number = 0;
+            let mut asked = 0;
             loop {
                 let mut query = [0; 512];
                 let (length, from) = socket.recv_from(&mut query).await.unwrap();
-                number += 1;
-                answer(&socket, &query[..length], from, fault, number).await;
+                let query = &query[..length];
+                asked += u32::from(asks_for_a(query));
+                answer(&socket, query, from, fault, asked).await;
             }
         });
     }
@@ -62,11 +63,11 @@ async fn answer(
     query: &[u8],
     from: SocketAddr,
     fault: Option<Fault>,
-    number: u32,
+    asked: u32,
 ) {
     let text = match fault {
         Some(Fault::Hangs) => return,
-        Some(Fault::Flaps) if number % 2 == 1 => return,
+        Some(Fault::Flaps) if asks_for_a(query) && asked % 2 == 1 => return,
         Some(Fault::Garbage) => b"\x00canary of the garbage\xff\xff".to_vec(),
         Some(Fault::Refuses) => reply(query, 0x8185),
         Some(Fault::Truncated) => reply(query, 0x8380),
@@ -78,15 +79,24 @@ async fn answer(
     socket.send_to(&text, from).await.unwrap();
 }
 
-/// A reply with these flags (RFC 1035 section 4.1); with the address where they tell of no error and it was asked for.
-fn reply(query: &[u8], flags: u16) -> Vec<u8> {
+/// Where the root label of the question's name is.
+fn name_end(query: &[u8]) -> usize {
     let mut end = 12;
     while query[end] != 0 {
         end += usize::from(query[end]) + 1;
     }
-    let question = &query[12..end + 5];
-    let asks_for_a = query[end + 1..end + 3] == [0, 1];
-    let count = u16::from(flags == 0x8180 && asks_for_a);
+    end
+}
+
+fn asks_for_a(query: &[u8]) -> bool {
+    let end = name_end(query);
+    query[end + 1..end + 3] == [0, 1]
+}
+
+/// A reply with these flags (RFC 1035 section 4.1); with the address where they tell of no error and it was asked for.
+fn reply(query: &[u8], flags: u16) -> Vec<u8> {
+    let question = &query[12..name_end(query) + 5];
+    let count = u16::from(flags == 0x8180 && asks_for_a(query));
     let mut text = query[..2].to_vec();
     for number in [flags, 1, count, 0, 0] {
         text.extend(number.to_be_bytes());
@@ -106,7 +116,8 @@ async fn play(rows: &'static [Row]) {
     let [a, b, c, d] = PUBLIC;
     let front = Front::open_at(&format!("{a}.{b}.{c}.{d}:443"), NA, Speaks::Tls).await;
     let mut world = setup(rows);
-    world.upstream = format!("{BOUNDS}\n  resolver: dns");
+    // a question that is lost is asked again after a second, within the bound
+    world.upstream = "  connect_timeout: 5s\n  response_timeout: 2s\n  resolver: dns".to_owned();
     world.not_redirected = vec![NA];
     world.trusted.clone_from(&front.pem);
     let stage = Stage::set(&world).await;
@@ -140,7 +151,7 @@ async fn inside(test: &str) {
     let resolv = folder.path().join("resolv.conf");
     std::fs::write(
         &resolv,
-        "nameserver 127.0.0.1\noptions timeout:1 attempts:2\n",
+        "nameserver 127.0.0.1\noptions timeout:1 attempts:40\n",
     )
     .unwrap();
     let [a, b, c, d] = PUBLIC;

@@ -11,6 +11,7 @@ const NO_CONNECTION: &str =
     "No connection to sellingpartnerapi-na.amazon.com. (upstream_unreachable)";
 const HANDSHAKE: &str =
     "The TLS handshake with sellingpartnerapi-na.amazon.com failed. (upstream_tls)";
+const CUT_OFF: &str = "the request's own line: 200, failed (upstream_unreachable)";
 const VERDICT: &str = "verdict upstream_unreachable";
 
 const ROWS: &[Row] = &[
@@ -21,7 +22,7 @@ const ROWS: &[Row] = &[
     row(Fault::Slow, UNREACHABLE, NO_CONNECTION, VERDICT),
     row(Fault::SlowBody, "200", NOTHING, NOTHING),
     row(Fault::ResetsMidHead, UNREACHABLE, NO_CONNECTION, VERDICT),
-    row(Fault::ResetsMidBody, "200, cut off", NOTHING, NOTHING),
+    row(Fault::ResetsMidBody, "200, cut off", CUT_OFF, VERDICT),
     row(Fault::Garbage, UNREACHABLE, NO_CONNECTION, VERDICT),
     row(Fault::NoTls, TLS, HANDSHAKE, VERDICT),
     row(Fault::Truncated, UNREACHABLE, NO_CONNECTION, VERDICT),

@@ -34,6 +34,12 @@ pub(super) const CALM_EU: &str = "calm-eu";
 /// What most calls ask for.
 pub(super) const ORDERS: &str = "/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER";
 
+/// What the tenant of the other region asks for: it names no marketplace.
+pub(super) const PARTICIPATIONS: &str = "/sellers/v1/marketplaceParticipations";
+
+/// How a test makes a token needed, and no news.
+const STAGED: &str = "Amazon refused a token";
+
 /// Bounds that a fault outlasts and that a good answer keeps on a busy machine.
 pub(super) const BOUNDS: &str = "  connect_timeout: 2s\n  response_timeout: 2s";
 
@@ -114,8 +120,10 @@ impl Scene {
 
     /// A call of a tenant's program, over a connection of its own.
     pub(super) async fn call(&mut self, tenant: &str) -> Seen {
-        let host = if tenant == CALM_EU { EU } else { NA };
-        self.get(tenant, host, ORDERS).await
+        if tenant == CALM_EU {
+            return self.get(tenant, EU, PARTICIPATIONS).await;
+        }
+        self.get(tenant, NA, ORDERS).await
     }
 
     /// A program's connection to a host.
@@ -217,7 +225,9 @@ impl Scene {
             let is_theirs = |key: &str| key.split('/').next() == Some(tenant);
             ["warn", "error"].contains(&text("level").unwrap_or_default())
                 && text("alert").is_none()
-                && text("outcome").is_none()
+                // a refusal has its own line; an answer that was cut off has none but this
+                && (text("outcome").is_none() || line["status"] == 200)
+                && text("message") != Some(STAGED)
                 && text("key").is_none_or(is_theirs)
                 && text("request_id").is_none_or(|id| seen.is_some_and(|seen| seen.id == id))
         };
@@ -333,11 +343,15 @@ impl Scene {
 
 /// A line of the log: its message, and its cause where it names one.
 fn abridged(line: &Value) -> String {
-    let message = line["message"].as_str().unwrap_or_default();
     let named = |name: &str| line[name].as_str();
+    let own = named("outcome").map(|outcome| {
+        let status = &line["status"];
+        format!("the request's own line: {status}, {outcome}")
+    });
+    let message = own.unwrap_or_else(|| named("message").unwrap_or_default().to_owned());
     match named("cause").or_else(|| named("reason")) {
         Some(cause) => format!("{message} ({cause})"),
-        None => message.to_owned(),
+        None => message,
     }
 }
 

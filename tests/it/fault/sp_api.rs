@@ -13,20 +13,21 @@ const CLOSED: &str = "sellingpartnerapi-na.amazon.com closed the connection with
 const LATE: &str = "sellingpartnerapi-na.amazon.com did not answer in time. (upstream_timeout)";
 const HANDSHAKE: &str =
     "The TLS handshake with sellingpartnerapi-na.amazon.com failed. (upstream_tls)";
+const CUT_OFF: &str = "the request's own line: 200, failed (upstream_unreachable)";
 const VERDICT: &str = "verdict upstream_unreachable";
 
 const ROWS: &[Row] = &[
     row(Fault::Down, UNREACHABLE, NO_CONNECTION, VERDICT),
-    row(Fault::Refuses, TLS, HANDSHAKE, VERDICT),
-    row(Fault::Hangs, TLS, HANDSHAKE, VERDICT),
+    row(Fault::Refuses, UNREACHABLE, NO_CONNECTION, VERDICT),
+    row(Fault::Hangs, UNREACHABLE, NO_CONNECTION, VERDICT),
     row(Fault::Silent, "504 upstream_timeout", LATE, VERDICT),
     row(Fault::Slow, "504 upstream_timeout", LATE, VERDICT),
     row(Fault::SlowBody, "200", NOTHING, NOTHING),
     row(Fault::ResetsMidHead, UNREACHABLE, CLOSED, VERDICT),
-    row(Fault::ResetsMidBody, "200, cut off", NOTHING, NOTHING),
+    row(Fault::ResetsMidBody, "200, cut off", CUT_OFF, VERDICT),
     row(Fault::Garbage, UNREACHABLE, CLOSED, VERDICT),
     row(Fault::NoTls, TLS, HANDSHAKE, VERDICT),
-    row(Fault::Truncated, "200, cut off", NOTHING, NOTHING),
+    row(Fault::Truncated, "200, cut off", CUT_OFF, VERDICT),
     row(Fault::WrongCertificate, TLS, HANDSHAKE, VERDICT),
     row(Fault::UnknownIssuer, TLS, HANDSHAKE, VERDICT),
     row(Fault::ExpiredCertificate, TLS, HANDSHAKE, VERDICT),

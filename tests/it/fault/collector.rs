@@ -78,5 +78,5 @@ async fn play(rows: &'static [Row]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_collector_away_in_every_way_costs_no_call_and_is_said_in_the_log() {
-    carried_out(Peer::Collector, ROWS, 4, play).await;
+    carried_out(Peer::Collector, ROWS, 6, play).await;
 }

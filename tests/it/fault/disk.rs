@@ -1,5 +1,8 @@
 //! The disk of the audit away: calls that have to be audited are refused with the cause, the others go on.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
 use super::kind::{Fault, Peer, Row, row};
 use super::scene::{CALM, PARTICIPATIONS, Scene, carried_out, setup};
 use crate::audit::SmallDisk;
@@ -11,31 +14,15 @@ const ADDRESS: &str = "/orders/v0/orders/902-3159896-1390916/address";
 const REFUSED: &str = "503 audit_unavailable";
 const FIRES: &str = "audit_unavailable; verdict audit_unavailable";
 
+const NO_ENTRY: &str = "the audit cannot be written: calls that have to be audited are refused (audit_unavailable) until it can; name a place that this user may write in `audit.path`, or make room (permission_denied)";
+const READ_ONLY: &str = "the audit cannot be written: calls that have to be audited are refused (audit_unavailable) until it can; name a place that this user may write in `audit.path`, or make room (read_only)";
+const FULL: &str = "the audit cannot be written: calls that have to be audited are refused (audit_unavailable) until it can; name a place that this user may write in `audit.path`, or make room (disk_full)";
+
 const ROWS: &[Row] = &[
-    row(
-        Fault::Down,
-        REFUSED,
-        "the audit cannot be written: calls that have to be audited are refused (audit_unavailable) until it can; name a place that this user may write in `audit.path`, or make room (io_error)",
-        FIRES,
-    ),
-    row(
-        Fault::Refuses,
-        REFUSED,
-        "the audit cannot be written: calls that have to be audited are refused (audit_unavailable) until it can; name a place that this user may write in `audit.path`, or make room (read_only)",
-        FIRES,
-    ),
-    row(
-        Fault::Truncated,
-        REFUSED,
-        "the audit cannot be written: calls that have to be audited are refused (audit_unavailable) until it can; name a place that this user may write in `audit.path`, or make room (disk_full)",
-        FIRES,
-    ),
-    row(
-        Fault::Flaps,
-        REFUSED,
-        "the audit cannot be written: calls that have to be audited are refused (audit_unavailable) until it can; name a place that this user may write in `audit.path`, or make room (read_only)",
-        FIRES,
-    ),
+    row(Fault::Down, REFUSED, NO_ENTRY, FIRES),
+    row(Fault::Refuses, REFUSED, READ_ONLY, FIRES),
+    row(Fault::Truncated, REFUSED, FULL, FIRES),
+    row(Fault::Flaps, REFUSED, FULL, FIRES),
 ];
 
 /// Restricted calls until one is not served; what it saw.
@@ -59,37 +46,68 @@ async fn until_served(scene: &mut Scene, tenant: &str) {
     panic!("never served again: {}", scene.child.stdout());
 }
 
-async fn play(rows: &'static [Row]) {
-    let folder = tempfile::tempdir().unwrap();
-    let place = folder.path().join("disk");
-    std::fs::write(&place, "no folder").unwrap();
-    let mut world = setup(rows);
-    world.audit_path = Some(place.join("audit.jsonl"));
-    let stage = Stage::set(&world).await;
-    let mut scene = Scene::on(stage, &[], None, rows).await;
-    let (mut disk, mut mark) = (None, 0);
-    for row in rows {
-        let tenant = row.fault.tenant();
-        let ballast = place.join("ballast");
-        let remount = |disk: &Option<SmallDisk>, how| disk.as_ref().unwrap().remount(how);
-        match row.fault {
-            Fault::Refuses => remount(&disk, "ro"),
-            // a line would be cut off
-            Fault::Truncated => {
-                let _as_much_as_there_is_room_for = std::fs::write(&ballast, vec![0; 1 << 20]);
-            }
-            Fault::Flaps => {
-                for _ in 0..2 {
-                    remount(&disk, "ro");
-                    assert_eq!(until_refused(&mut scene, tenant).await.text, row.sees);
-                    remount(&disk, "rw");
-                    until_served(&mut scene, tenant).await;
-                }
-                remount(&disk, "ro");
-            }
-            // it is away from the start
+/// A disk, and how it is away.
+struct Disk {
+    small: SmallDisk,
+    fault: Fault,
+}
+
+impl Disk {
+    fn file(&self) -> PathBuf {
+        self.small.0.join("audit.jsonl")
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.small.0.join("ballast")
+    }
+
+    fn mode(&self, bits: u32) {
+        let mode = std::fs::Permissions::from_mode(bits);
+        std::fs::set_permissions(&self.small.0, mode).unwrap();
+    }
+
+    /// What has to be so before the sidecar opens its file: a file that is open stays so.
+    fn begins_before(&self) {
+        match self.fault {
+            Fault::Down => self.mode(0),
+            Fault::Refuses => self.small.remount("ro"),
             _ => {}
         }
+    }
+
+    fn begins(&self) {
+        if matches!(self.fault, Fault::Truncated | Fault::Flaps) {
+            // a line would be cut off
+            let _as_much_as_there_is_room_for = std::fs::write(self.ballast(), vec![0; 1 << 20]);
+        }
+    }
+
+    fn ends(&self) {
+        match self.fault {
+            Fault::Down => self.mode(0o700),
+            Fault::Refuses => self.small.remount("rw"),
+            _ => std::fs::remove_file(self.ballast()).unwrap(),
+        }
+    }
+}
+
+async fn play(rows: &'static [Row]) {
+    let [row] = rows else {
+        panic!("a file that is open stays so: each row has a process of its own");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk {
+        small: SmallDisk::mount(&folder.path().join("disk")).unwrap(),
+        fault: row.fault,
+    };
+    let mut world = setup(rows);
+    world.audit_path = Some(disk.file());
+    disk.begins_before();
+    let mut scene = Scene::on(Stage::set(&world).await, &[], None, rows).await;
+    let (tenant, mut mark) = (row.fault.tenant(), 0);
+    let times = if row.fault == Fault::Flaps { 3 } else { 1 };
+    for _ in 0..times {
+        disk.begins();
         let seen = until_refused(&mut scene, tenant).await;
         assert_eq!(seen.text, row.sees, "{row:?}: {}", scene.child.stdout());
         scene.logs(mark, row, Some(&seen)).await;
@@ -99,20 +117,11 @@ async fn play(rows: &'static [Row]) {
             assert_eq!(seen.text, "200", "what need not be audited, of {name}");
         }
         mark = scene.mark();
-        match row.fault {
-            Fault::Down => {
-                std::fs::remove_file(&place).unwrap();
-                disk = SmallDisk::mount(&place);
-                assert!(disk.is_some(), "mounted once already");
-            }
-            Fault::Truncated => std::fs::remove_file(&ballast).unwrap(),
-            _ => remount(&disk, "rw"),
-        }
+        disk.ends();
         until_served(&mut scene, tenant).await;
         scene.is_calm("audit").await;
-        scene.tells_no_secret().await;
     }
-    let audit = std::fs::read_to_string(place.join("audit.jsonl")).unwrap();
+    let audit = std::fs::read_to_string(disk.file()).unwrap();
     assert!(
         !audit.contains("canary") && !audit.contains("Atz"),
         "{audit}"
@@ -135,6 +144,6 @@ fn may_mount() -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_audits_disk_away_in_every_way_refuses_what_has_to_be_audited_and_nothing_else() {
     if may_mount() {
-        carried_out(Peer::Disk, ROWS, 1, play).await;
+        carried_out(Peer::Disk, ROWS, ROWS.len(), play).await;
     }
 }

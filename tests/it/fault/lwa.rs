@@ -61,5 +61,5 @@ async fn play(rows: &'static [Row]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lwa_away_in_every_way_costs_no_call_with_a_token_and_is_named_to_one_without() {
-    carried_out(Peer::Lwa, ROWS, 3, play).await;
+    carried_out(Peer::Lwa, ROWS, 4, play).await;
 }

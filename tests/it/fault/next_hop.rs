@@ -65,5 +65,5 @@ async fn play(rows: &'static [Row]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_hop_away_in_every_way_is_answered_with_the_cause_and_other_ways_stay_open() {
-    carried_out(Peer::NextHop, ROWS, 3, play).await;
+    carried_out(Peer::NextHop, ROWS, 4, play).await;
 }

@@ -66,5 +66,5 @@ async fn play(rows: &'static [Row]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sp_api_away_in_every_way_is_answered_with_the_cause_and_nothing_is_sent_twice() {
-    carried_out(Peer::SpApi, ROWS, 3, play).await;
+    carried_out(Peer::SpApi, ROWS, 4, play).await;
 }

@@ -94,5 +94,5 @@ async fn play(rows: &'static [Row]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_away_in_every_way_costs_no_call_with_a_token_and_is_named_to_one_without() {
-    carried_out(Peer::Store, ROWS, 3, play).await;
+    carried_out(Peer::Store, ROWS, 5, play).await;
 }

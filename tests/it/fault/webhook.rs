@@ -124,5 +124,5 @@ async fn play(rows: &'static [Row]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_webhook_away_in_every_way_costs_no_call_and_is_told_afterwards() {
-    carried_out(Peer::Webhook, ROWS, 4, play).await;
+    carried_out(Peer::Webhook, ROWS, 5, play).await;
 }

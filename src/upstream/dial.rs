@@ -174,16 +174,13 @@ async fn bounded<T>(bound: Duration, future: impl Future<Output = io::Result<T>>
 async fn ask_for_tunnel(stream: TcpStream, authority: &Authority) -> io::Result<TcpStream> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(io::Error::other)?;
+        .map_err(broken_off)?;
     let request = Request::connect(authority.to_string())
         .header(header::HOST, authority.to_string())
         .body(Empty::<Bytes>::new())
         .map_err(io::Error::other)?;
     let exchange = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(io::Error::other)?;
+        let response = sender.send_request(request).await.map_err(broken_off)?;
         let status = response.status();
         if !status.is_success() {
             let text = format!("the next-hop proxy answered CONNECT with {status}");
@@ -213,4 +210,18 @@ async fn ask_for_tunnel(stream: TcpStream, authority: &Authority) -> io::Result<
         io::ErrorKind::InvalidData,
         "the next-hop proxy sent bytes before the tunnel's first",
     ))
+}
+
+/// A next hop that breaks off is told from one that talks nonsense: the kind of the error says whether a new connection may
+/// succeed.
+fn broken_off(error: hyper::Error) -> io::Error {
+    let cause = std::error::Error::source(&error);
+    let kind = match cause.and_then(|cause| cause.downcast_ref::<io::Error>()) {
+        Some(cause) => cause.kind(),
+        None if error.is_incomplete_message() || error.is_canceled() => {
+            io::ErrorKind::UnexpectedEof
+        }
+        None => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
 }

@@ -15,6 +15,7 @@ mod kind;
 mod lwa;
 mod next_hop;
 mod scene;
+mod soak;
 mod sp_api;
 mod store;
 mod table;

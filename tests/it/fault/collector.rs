@@ -10,7 +10,7 @@ const LOST: &str =
     "the OTLP collector does not take traces; they are dropped and counted until it does";
 const AGAIN: &str = "the OTLP collector takes traces again";
 
-const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Row] = &[
     row(Fault::Down, "200", LOST, NOTHING),
     row(Fault::Refuses, "200", LOST, NOTHING),
     row(Fault::Hangs, "200", LOST, NOTHING),
@@ -25,7 +25,7 @@ const ROWS: &[Row] = &[
     row(Fault::Flaps, "200", NOTHING, NOTHING),
 ];
 
-async fn play(rows: &'static [Row]) {
+pub(super) async fn play(rows: &'static [Row]) {
     let collector = Collector::start(Manner::Takes).await;
     let mut front = Front::open("127.0.0.1", Speaks::Tls).await;
     front.leads_to(collector.address, None);

@@ -68,10 +68,10 @@ impl Disk {
 
     /// What has to be so before the sidecar opens its file: a file that is open stays so.
     fn begins_before(&self) {
-        match self.fault {
-            Fault::Down => self.mode(0),
-            Fault::Refuses => self.small.remount("ro"),
-            _ => {}
+        if self.fault == Fault::Down {
+            self.mode(0);
+        } else if self.fault == Fault::Refuses {
+            self.small.remount("ro");
         }
     }
 
@@ -83,10 +83,12 @@ impl Disk {
     }
 
     fn ends(&self) {
-        match self.fault {
-            Fault::Down => self.mode(0o700),
-            Fault::Refuses => self.small.remount("rw"),
-            _ => std::fs::remove_file(self.ballast()).unwrap(),
+        if self.fault == Fault::Down {
+            self.mode(0o700);
+        } else if self.fault == Fault::Refuses {
+            self.small.remount("rw");
+        } else {
+            std::fs::remove_file(self.ballast()).unwrap();
         }
     }
 }

@@ -157,6 +157,10 @@ async fn serve(listener: TcpListener, way: Arc<Way>, fault: Option<Fault>) {
         let way = Arc::clone(&way);
         connections.spawn(async move {
             let fault = match fault {
+                // a next hop has heard whereto, and no more
+                Some(Fault::Flaps) if way.speaks == Speaks::Connect => {
+                    (number % 2 == 1).then_some(Fault::ResetsMidHead)
+                }
                 Some(Fault::Flaps) => (number % 2 == 1).then_some(Fault::Refuses),
                 other => other,
             };

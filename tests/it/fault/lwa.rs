@@ -10,7 +10,7 @@ const REFUSED: &str = "503 token_unavailable";
 const GONE: &str = "no token (lwa_unreachable)";
 const FIRES: &str = "refresh_failing; verdict lwa_unreachable";
 
-const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Row] = &[
     row(Fault::Down, REFUSED, GONE, FIRES),
     row(Fault::Refuses, REFUSED, GONE, FIRES),
     row(Fault::Hangs, REFUSED, GONE, FIRES),
@@ -28,7 +28,7 @@ const ROWS: &[Row] = &[
     row(Fault::Flaps, "200", NOTHING, NOTHING),
 ];
 
-async fn play(rows: &'static [Row]) {
+pub(super) async fn play(rows: &'static [Row]) {
     let mut front = Front::open(LWA, Speaks::Tls).await;
     let mut world = setup(rows);
     world.connect_to = vec![front.stands_for(LWA)];

@@ -14,7 +14,7 @@ const HANDSHAKE: &str =
 const CUT_OFF: &str = "the request's own line: 200, failed (upstream_unreachable)";
 const VERDICT: &str = "verdict upstream_unreachable";
 
-const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Row] = &[
     row(Fault::Down, UNREACHABLE, NO_CONNECTION, VERDICT),
     row(Fault::Refuses, UNREACHABLE, NO_CONNECTION, VERDICT),
     row(Fault::Hangs, UNREACHABLE, NO_CONNECTION, VERDICT),
@@ -32,7 +32,7 @@ const ROWS: &[Row] = &[
     row(Fault::Flaps, "200", NOTHING, NOTHING),
 ];
 
-async fn play(rows: &'static [Row]) {
+pub(super) async fn play(rows: &'static [Row]) {
     let mut front = Front::open(NA, Speaks::Connect).await;
     let mut world = setup(rows);
     world.upstream = format!("{BOUNDS}\n  proxy: http://{}", front.address);

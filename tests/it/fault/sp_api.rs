@@ -16,7 +16,7 @@ const HANDSHAKE: &str =
 const CUT_OFF: &str = "the request's own line: 200, failed (upstream_unreachable)";
 const VERDICT: &str = "verdict upstream_unreachable";
 
-const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Row] = &[
     row(Fault::Down, UNREACHABLE, NO_CONNECTION, VERDICT),
     row(Fault::Refuses, UNREACHABLE, NO_CONNECTION, VERDICT),
     row(Fault::Hangs, UNREACHABLE, NO_CONNECTION, VERDICT),
@@ -34,7 +34,7 @@ const ROWS: &[Row] = &[
     row(Fault::Flaps, "200", NOTHING, NOTHING),
 ];
 
-async fn play(rows: &'static [Row]) {
+pub(super) async fn play(rows: &'static [Row]) {
     let mut front = Front::open(NA, Speaks::Tls).await;
     let mut world = setup(rows);
     world.connect_to = vec![front.stands_for(NA)];

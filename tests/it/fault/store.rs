@@ -17,7 +17,7 @@ const GONE: &str = "no token (store_unreachable)";
 const LATE: &str = "no token (store_timeout)";
 const FIRES: &str = "refresh_failing; verdict store_unavailable";
 
-const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Row] = &[
     row(Fault::Down, REFUSED, GONE, FIRES),
     row(Fault::Refuses, REFUSED, GONE, FIRES),
     row(Fault::Hangs, REFUSED, LATE, FIRES),
@@ -58,7 +58,7 @@ async fn filled(vault: &TestVault, front: &Front, rows: &[Row]) -> String {
     )
 }
 
-async fn play(rows: &'static [Row]) {
+pub(super) async fn play(rows: &'static [Row]) {
     let Some(vault) = TestVault::start().await else {
         return;
     };

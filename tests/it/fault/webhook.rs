@@ -18,7 +18,7 @@ const HOOKS: &str = "hooks.example";
 const LOST: &str = "a notice was not delivered";
 const FIRES: &str = "new_endpoint";
 
-const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Row] = &[
     row(Fault::Down, "200", LOST, FIRES),
     row(Fault::Refuses, "200", LOST, FIRES),
     row(Fault::Hangs, "200", LOST, FIRES),
@@ -82,7 +82,7 @@ impl Receiver {
     }
 }
 
-async fn play(rows: &'static [Row]) {
+pub(super) async fn play(rows: &'static [Row]) {
     let (receiver, mut tasks) = (Receiver::default(), JoinSet::new());
     let mut front = Front::open(HOOKS, Speaks::Tls).await;
     front.leads_to(receiver.listens(&mut tasks).await, None);

@@ -1,6 +1,6 @@
 //! Connections: TCP to a checked address, through the next-hop proxy where one is configured, and TLS on top.
 //!
-//! Job: one connection, within `connect_timeout`, with `TCP_NODELAY`.
+//! Job: one connection, its name looked up, TCP made and TLS begun each within `connect_timeout`, with `TCP_NODELAY`.
 //! Invariants: the address comes from [`Resolver`]; TLS verifies the name that policy allowed, wherever `connect_to` or a
 //! next-hop proxy leads. What a next hop resolves a name to cannot be seen from here, and so is not checked: it has to
 //! keep its own rules, and the certificate is what is left of ours. Our own listeners are no next hop.
@@ -34,7 +34,7 @@ pub struct Dialer {
     pub resolver: Resolver,
     /// What we believe.
     pub tls: UpstreamTls,
-    /// Bound on TCP, next-hop CONNECT and TLS together.
+    /// Bound on each of looking a name up, TCP, the next hop's CONNECT and TLS.
     pub connect_timeout: Duration,
     /// Next-hop proxy.
     pub proxy: Option<Authority>,
@@ -51,7 +51,8 @@ impl Dialer {
         {
             return self.through(proxy, authority).await;
         }
-        let addresses = self.resolver.resolve(authority).await?;
+        let looked_up = self.resolver.resolve(authority);
+        let addresses = looked_up_within(self.connect_timeout, looked_up).await?;
         self.tcp_to(&addresses).await
     }
 
@@ -101,7 +102,7 @@ impl Dialer {
             connector.connect(name, Lingering::new(stream)),
         )
         .await
-        .map_err(SendError::Tls)
+        .map_err(no_handshake)
     }
 
     /// Asks the next-hop proxy for a tunnel (RFC 9110 section 9.3.6).
@@ -110,11 +111,12 @@ impl Dialer {
         proxy: &Authority,
         authority: &Authority,
     ) -> Result<TcpStream, SendError> {
-        let addresses: Vec<SocketAddr> =
-            tokio::net::lookup_host((host_text(&proxy.host), proxy.port))
-                .await
-                .map_err(SendError::Resolve)?
-                .collect();
+        let looked_up = async {
+            let found = tokio::net::lookup_host((host_text(&proxy.host), proxy.port)).await;
+            let found = found.map_err(SendError::Resolve)?;
+            Ok(found.collect::<Vec<SocketAddr>>())
+        };
+        let addresses = looked_up_within(self.connect_timeout, looked_up).await?;
         if addresses
             .iter()
             .any(|address| self.resolver.is_own(*address))
@@ -128,11 +130,38 @@ impl Dialer {
     }
 }
 
+/// What a handshake that came to nothing says: [`SendError::Tls`] where TLS itself found fault, and [`SendError::Connect`]
+/// where the connection was reset, closed or silent meanwhile. Whether a reset is seen before TLS begins or a moment later is
+/// chance, and must not change what a program is told.
+fn no_handshake(error: io::Error) -> SendError {
+    let cause = error.get_ref();
+    if cause.is_some_and(|cause| cause.is::<rustls::Error>()) {
+        SendError::Tls(error)
+    } else {
+        SendError::Connect(error)
+    }
+}
+
 fn host_text(host: &Host) -> String {
     match host {
         Host::Name(name) => name.as_str().to_owned(),
         Host::Ip(ip) => ip.to_string(),
     }
+}
+
+/// A name server that says nothing holds a request no longer than an origin that says nothing.
+async fn looked_up_within<T>(
+    bound: Duration,
+    looked_up: impl Future<Output = Result<T, SendError>>,
+) -> Result<T, SendError> {
+    tokio::time::timeout(bound, looked_up)
+        .await
+        .unwrap_or_else(|_elapsed| {
+            Err(SendError::Resolve(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "not within connect_timeout",
+            )))
+        })
 }
 
 async fn bounded<T>(bound: Duration, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -150,16 +179,13 @@ async fn bounded<T>(bound: Duration, future: impl Future<Output = io::Result<T>>
 async fn ask_for_tunnel(stream: TcpStream, authority: &Authority) -> io::Result<TcpStream> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(io::Error::other)?;
+        .map_err(broken_off)?;
     let request = Request::connect(authority.to_string())
         .header(header::HOST, authority.to_string())
         .body(Empty::<Bytes>::new())
         .map_err(io::Error::other)?;
     let exchange = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(io::Error::other)?;
+        let response = sender.send_request(request).await.map_err(broken_off)?;
         let status = response.status();
         if !status.is_success() {
             let text = format!("the next-hop proxy answered CONNECT with {status}");
@@ -189,4 +215,18 @@ async fn ask_for_tunnel(stream: TcpStream, authority: &Authority) -> io::Result<
         io::ErrorKind::InvalidData,
         "the next-hop proxy sent bytes before the tunnel's first",
     ))
+}
+
+/// A next hop that breaks off is told from one that talks nonsense: the kind of the error says whether a new connection may
+/// succeed.
+fn broken_off(error: hyper::Error) -> io::Error {
+    let cause = std::error::Error::source(&error);
+    let kind = match cause.and_then(|cause| cause.downcast_ref::<io::Error>()) {
+        Some(cause) => cause.kind(),
+        None if error.is_incomplete_message() || error.is_canceled() => {
+            io::ErrorKind::UnexpectedEof
+        }
+        None => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
 }

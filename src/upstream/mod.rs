@@ -29,10 +29,10 @@ pub enum SendError {
     /// There is no file descriptor for another connection.
     #[error("no file descriptor is left")]
     Exhausted(#[source] std::io::Error),
-    /// TCP was refused, reset or timed out.
+    /// TCP was refused, reset or timed out, or ended so before TLS stood.
     #[error("no connection")]
     Connect(#[source] std::io::Error),
-    /// The TLS handshake failed.
+    /// TLS found fault with the other side, or the other side with us.
     #[error("the TLS handshake failed")]
     Tls(#[source] std::io::Error),
     /// No response head in time.

@@ -260,10 +260,11 @@ async fn without_a_file_restricted_calls_are_refused_others_go_on_and_it_recover
 }
 
 /// A file system of this size, where this user may mount one.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(pub(crate) PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path) -> Option<Self> {
+    /// `None` where this user may not.
+    pub(crate) fn mount(at: &Path) -> Option<Self> {
         std::fs::create_dir(at).unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=64k,mode=700", "small"])
@@ -274,7 +275,8 @@ impl SmallDisk {
             .then(|| Self(at.to_owned()))
     }
 
-    fn remount(&self, option: &str) {
+    /// Changes an option of it, as `ro`.
+    pub(crate) fn remount(&self, option: &str) {
         let options = format!("remount,{option}");
         let status = Command::new("mount")
             .args(["-o", &options])

@@ -19,6 +19,7 @@ mod documents;
 mod drain;
 mod escape;
 mod exhaustion;
+mod fault;
 mod fleet;
 mod framing;
 mod handed;

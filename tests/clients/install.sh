@@ -25,6 +25,7 @@ want iproute2 command -v ip
 want iptables command -v iptables-restore
 want python3 command -v python3
 want python3-venv python3 -c 'import ensurepip, venv'
+want valgrind command -v valgrind
 want nodejs command -v node
 want npm command -v npm
 want default-jdk-headless has_java_compiler

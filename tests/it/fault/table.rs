@@ -13,8 +13,8 @@ const HEAD: &str = "\
 Written from the tests in `tests/it/fault/`, which carry out every line of it against a process of the binary with the real
 peer behind a proxy that spoils what passes. In every line besides what it says: what can be served without the peer is
 served meanwhile (a token in memory while LWA or the store is away; everything while the webhook or the collector is), the
-next call after the fault is served and what fired is cleared, and no token or secret is in anything that the process wrote,
-answered or shows.
+next call after the fault is served, what LWA, SP-API, the store or the disk made fire is cleared, and no token or secret is in
+anything that the process wrote, answered or shows.
 After a change of the tests: `UPDATE_FAULTS=1 cargo test --test it fault::`.
 ";
 

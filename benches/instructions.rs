@@ -1,11 +1,13 @@
 //! Instructions of five hot paths, counted by callgrind, against the numbers kept beside this file.
 //!
-//!     cargo bench --bench instructions            counts, compares, fails where a path costs 5 % more
-//!     UPDATE_INSTRUCTIONS=1 cargo bench …         keeps the new numbers
+//!     cargo test --bench instructions
+//!
+//! counts, compares, and fails where a path costs 5 % more; with `UPDATE_INSTRUCTIONS=1` it keeps the new numbers.
 //!
 //! Each path is run N times and 2 N times in a process of its own under valgrind; the difference by N is what one run costs,
 //! so that start-up does not count. Instructions are no times, but they are the same on a busy machine: a change that makes a
-//! path dearer is seen at once. The numbers belong to the build that CI makes (`.ci/run`): compare no others with them.
+//! path dearer is seen at once. The numbers belong to the build of that command, in which our own code is not optimised: what they show
+//! is work that was added, and what it costs in a release the other benches say.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 use std::collections::BTreeMap;
@@ -41,16 +43,18 @@ struct Hot {
     run: fn(u32),
 }
 
+/// `inject` is counted inside of a running sidecar, and comes out up to 8 % lower now and then: the highest of several counts is
+/// what is kept of it.
 const PATHS: [Hot; 5] = [
     Hot {
         name: "decide",
-        runs: 2_000,
+        runs: 500,
         within: None,
         run: decide,
     },
     Hot {
         name: "inject",
-        runs: 100,
+        runs: 800,
         within: Some("*Outbound*request*"),
         run: inject,
     },
@@ -62,7 +66,7 @@ const PATHS: [Hot; 5] = [
     },
     Hot {
         name: "redact",
-        runs: 2_000,
+        runs: 200,
         within: None,
         run: redact,
     },

@@ -9,6 +9,7 @@ use super::*;
 mod endpoint;
 mod kill;
 mod outage;
+mod seeds;
 mod simulation;
 mod world;
 

@@ -310,7 +310,7 @@ fn configuration(folder: &Path, origin: &Origin, shape: Shape) -> String {
         .map(|n| format!("  - {{ id: tenant-{n}, app: erp, region: na }}\n"))
         .collect();
     let routes: String = (3..shape.routes)
-        .map(|n| format!("  - {{ allow: [GET /made-up/v{n}/things/{{id}}] }}\n"))
+        .map(|n| format!("  - {{ allow: [\"GET /made-up/v{n}/things/{{id}}\"] }}\n"))
         .collect();
     format!(
         r#"

@@ -145,8 +145,10 @@ fn unreachable(at: (&'static str, &'static str), error: &SendError) -> Check {
         SendError::Tls(_) => {
             "see who answers there: a proxy that opens TLS has to be named in `upstream.trust`, and `upstream.pins` have to be those of the host"
         }
-        SendError::Exhausted(_)
-        | SendError::Connect(_)
+        SendError::Exhausted(_) => {
+            "raise the limit on file descriptors where the sidecar runs (`LimitNOFILE=`, `ulimit -n`)"
+        }
+        SendError::Connect(_)
         | SendError::ResponseTimeout
         | SendError::Broken(_)
         | SendError::Body(_) => {
@@ -173,6 +175,7 @@ mod tests {
             (SendError::OwnListener, "hosts file"),
             (SendError::Tls(io()), "upstream.trust"),
             (SendError::Connect(io()), "upstream.proxy"),
+            (SendError::Exhausted(io()), "LimitNOFILE"),
         ] {
             let row = unreachable(DNS, &error);
             assert_eq!(row.outcome, Outcome::Fail);

@@ -63,7 +63,6 @@ use crate::telemetry::record::Recorder;
 use crate::telemetry::traffic::Traffic;
 use crate::telemetry::{self, Sink};
 use crate::tls::authority::{AuthorityError, CertificateAuthority, Opened};
-use crate::tls::client::{TlsConfigError, UpstreamTls};
 use crate::tls::leaf::LeafCache;
 use crate::token::TokenSource;
 use crate::token::exchange::{Lwa, Transport};
@@ -72,8 +71,7 @@ use crate::token::lease::Leases;
 use crate::token::report::Reports;
 use crate::token::restricted::Restricted;
 use crate::upstream::client::Client;
-use crate::upstream::dial::Dialer;
-use crate::upstream::resolve::{Resolver, ResolverError};
+use crate::upstream::dial::{Dialer, DialerError};
 use crate::verdict::memory::Memory;
 
 /// How long the cores may take to drop what outlasted the drain.
@@ -100,12 +98,9 @@ pub enum StartError {
     /// What is on this machine for the store is not usable.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// `upstream.trust`, `pins` or `client_cert`.
+    /// `upstream.resolver`, `trust`, `pins` or `client_cert`.
     #[error(transparent)]
-    Tls(#[from] TlsConfigError),
-    /// `upstream.resolver`.
-    #[error(transparent)]
-    Resolver(#[from] ResolverError),
+    Dialer(#[from] DialerError),
     /// The admin token's file.
     #[error(transparent)]
     AdminToken(#[from] TokenFileError),
@@ -187,7 +182,7 @@ impl App {
         let store = Watched::over(store::open(&config.store)?, &events);
         publish(&authority, &config)?;
         let own: Vec<SocketAddr> = listening.iter().copied().chain([admin]).collect();
-        let dialer = dialer(&config, own.clone())?;
+        let dialer = Arc::new(Dialer::new(&config.upstream, own.clone())?);
         let shared = rooms(config, sink, &store, &dialer, leaves, tasks, &events)?;
         events.observe(seen.observers(&shared));
         let world = shared.world.load_full();
@@ -436,15 +431,6 @@ fn office(
         }),
         tasks: shared.tasks.clone(),
     }
-}
-
-fn dialer(config: &Config, own: Vec<SocketAddr>) -> Result<Arc<Dialer>, StartError> {
-    Ok(Arc::new(Dialer {
-        resolver: Resolver::new(&config.upstream, own)?,
-        tls: UpstreamTls::new(&config.upstream)?,
-        connect_timeout: config.upstream.connect_timeout,
-        proxy: config.upstream.proxy.clone(),
-    }))
 }
 
 fn recorder(config: &Config, sink: Sink, traffic: Arc<Traffic>, events: &Events) -> Arc<Recorder> {

@@ -53,7 +53,7 @@ fn way(config: &Config, store: &Arc<dyn GrantStore>, tasks: &Tasks) -> Result<Wa
 /// # Errors
 /// When `upstream` names what is not usable here.
 pub fn dialer(config: &Config) -> Result<Arc<Dialer>, StartError> {
-    super::dialer(config, Vec::new())
+    Ok(Arc::new(Dialer::new(&config.upstream, Vec::new())?))
 }
 
 /// The way of token requests.

@@ -20,11 +20,9 @@ use crate::alert::webhook::{Carrier, Posting, SIGNATURE_FIELD};
 use crate::config::{self, Webhook};
 use crate::name::{Authority, Host};
 use crate::task::Tasks;
-use crate::tls::client::UpstreamTls;
 use crate::upstream::client::{Client, Manner};
 use crate::upstream::dial::Dialer;
 use crate::upstream::plain;
-use crate::upstream::resolve::Resolver;
 
 /// Longest that one post may take, in all: a receiver puts a notice into a queue and says so.
 const BOUND: Duration = Duration::from_secs(10);
@@ -51,12 +49,7 @@ impl Hook {
         if let Some(here) = loopback(&to) {
             upstream.connect_to.entry(to.clone()).or_insert(here);
         }
-        let dialer = Arc::new(Dialer {
-            resolver: Resolver::new(&upstream, own)?,
-            tls: UpstreamTls::new(&upstream)?,
-            connect_timeout: upstream.connect_timeout,
-            proxy: upstream.proxy.clone(),
-        });
+        let dialer = Arc::new(Dialer::new(&upstream, own)?);
         let hook = Arc::new(Self {
             client: Client::new(dialer, tasks.clone(), BOUND),
             is_plain: webhook.url.scheme() == "http",

@@ -90,18 +90,14 @@ fn ca(tools: &Tools) -> Check {
 
 async fn host_rows(dialer: &Dialer, host: &Authority) -> [Check; 2] {
     let subject = host.to_string();
-    let by_next_hop = dialer.proxy.is_some() && !dialer.resolver.is_redirected(host);
-    let dns = if by_next_hop {
-        Check::skip(DNS, "the next hop of `upstream.proxy` looks the name up")
-    } else {
-        match dialer.resolver.resolve(host).await {
-            Ok(found) if dialer.resolver.is_redirected(host) => Check::pass(
-                DNS,
-                format!("`upstream.connect_to` leads to {}", list(&found)),
-            ),
-            Ok(found) => Check::pass(DNS, list(&found)),
-            Err(error) => unreachable(DNS, &error),
-        }
+    let dns = match dialer.look_up(host).await {
+        Ok(None) => Check::skip(DNS, "the next hop of `upstream.proxy` looks the name up"),
+        Ok(Some(found)) if dialer.is_redirected(host) => Check::pass(
+            DNS,
+            format!("`upstream.connect_to` leads to {}", list(&found)),
+        ),
+        Ok(Some(found)) => Check::pass(DNS, list(&found)),
+        Err(error) => unreachable(DNS, &error),
     };
     let tls = if dns.outcome == Outcome::Fail {
         Check::skip(TLS, format!("rests on `dns` {subject}"))

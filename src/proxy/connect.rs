@@ -191,18 +191,9 @@ async fn connect(
         // inside a tunnel nothing can be said any more
         EgressMode::Tunnel if *login == Login::Unconfirmed => Err(login::unconfirmed()),
         EgressMode::Tunnel => {
-            let dialer = worker.client.dialer();
-            let addresses = if dialer.proxy.is_some() {
-                None
-            } else {
-                Some(
-                    dialer
-                        .resolver
-                        .resolve(&target)
-                        .await
-                        .map_err(|error| respond::not_sent(error, &target.host.to_string()))?,
-                )
-            };
+            let looked_up = worker.client.dialer().look_up(&target).await;
+            let addresses =
+                looked_up.map_err(|error| respond::not_sent(error, &target.host.to_string()))?;
             Ok(Way::Tunnel(Tunnel { target, addresses }))
         }
     }

@@ -264,36 +264,23 @@ async fn transparent(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
             // there is no certificate to say it with: the connection just closes
             hello::note(&failure, &mut record);
         }
-        Ok((target, EgressMode::Tunnel)) => {
-            let addresses = if worker.client.dialer().proxy.is_some() {
-                Ok(None)
-            } else {
-                worker
-                    .client
-                    .dialer()
-                    .resolver
-                    .resolve(&target)
-                    .await
-                    .map(Some)
-            };
-            match addresses {
-                Ok(addresses) => {
-                    tunnel::carry(
-                        &worker,
-                        Tunnel { target, addresses },
-                        hello,
-                        &mut io,
-                        &pulse,
-                        &mut record,
-                    )
-                    .await
-                }
-                Err(error) => drop(respond::refuse(
-                    &respond::not_sent(error, &target.host.to_string()),
+        Ok((target, EgressMode::Tunnel)) => match worker.client.dialer().look_up(&target).await {
+            Ok(addresses) => {
+                tunnel::carry(
+                    &worker,
+                    Tunnel { target, addresses },
+                    hello,
+                    &mut io,
+                    &pulse,
                     &mut record,
-                )),
+                )
+                .await
             }
-        }
+            Err(error) => drop(respond::refuse(
+                &respond::not_sent(error, &target.host.to_string()),
+                &mut record,
+            )),
+        },
         Ok((target, mode @ (EgressMode::Inject | EgressMode::Lwa | EgressMode::Document))) => {
             record.forget();
             let host = Arc::clone(&record.host);

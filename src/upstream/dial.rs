@@ -23,37 +23,78 @@ use tokio_rustls::client::TlsStream;
 
 use super::SendError;
 use super::linger::Lingering;
-use super::resolve::Resolver;
+use super::resolve::{Resolver, ResolverError};
+use crate::config;
 use crate::name::{Authority, Host};
-use crate::tls::client::UpstreamTls;
+use crate::tls::client::{TlsConfigError, UpstreamTls};
 
 /// Makes connections. Shared by all cores.
 #[derive(Debug)]
 pub struct Dialer {
-    /// Resolves and checks.
-    pub resolver: Resolver,
-    /// What we believe.
-    pub tls: UpstreamTls,
+    resolver: Resolver,
+    tls: UpstreamTls,
     /// Bound on each of looking a name up, TCP, the next hop's CONNECT and TLS.
-    pub connect_timeout: Duration,
-    /// Next-hop proxy.
-    pub proxy: Option<Authority>,
+    connect_timeout: Duration,
+    proxy: Option<Authority>,
+}
+
+/// Why `upstream` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DialerError {
+    /// `upstream.resolver`.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
+    /// `upstream.trust` and what else is TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
 }
 
 impl Dialer {
+    /// A dialer by `upstream`; `own` are the addresses we listen on.
+    ///
+    /// # Errors
+    /// When there is no resolver or no trust to be had by these settings.
+    pub fn new(upstream: &config::Upstream, own: Vec<SocketAddr>) -> Result<Self, DialerError> {
+        Ok(Self {
+            resolver: Resolver::new(upstream, own)?,
+            tls: UpstreamTls::new(upstream)?,
+            connect_timeout: upstream.connect_timeout,
+            proxy: upstream.proxy.clone(),
+        })
+    }
+
+    /// Whether `connect_to` says where an authority is.
+    #[must_use]
+    pub fn is_redirected(&self, authority: &Authority) -> bool {
+        self.resolver.is_redirected(authority)
+    }
+
+    /// The checked addresses of an authority; `None` where the next hop looks it up.
+    ///
+    /// # Errors
+    /// When it has none, none within the bound, or none that may be dialled.
+    pub async fn look_up(
+        &self,
+        authority: &Authority,
+    ) -> Result<Option<Vec<SocketAddr>>, SendError> {
+        if self.proxy.is_some() && !self.resolver.is_redirected(authority) {
+            return Ok(None);
+        }
+        let looked_up = self.resolver.resolve(authority);
+        looked_up_within(self.connect_timeout, looked_up)
+            .await
+            .map(Some)
+    }
+
     /// Opens TCP towards an authority, resolved and checked here.
     ///
     /// # Errors
     /// When no address may be dialled, or none accepts.
     pub async fn tcp(&self, authority: &Authority) -> Result<TcpStream, SendError> {
-        if let Some(proxy) = &self.proxy
-            && !self.resolver.is_redirected(authority)
-        {
-            return self.through(proxy, authority).await;
+        match (self.look_up(authority).await?, &self.proxy) {
+            (None, Some(proxy)) => self.through(proxy, authority).await,
+            (addresses, _) => self.tcp_to(&addresses.unwrap_or_default()).await,
         }
-        let looked_up = self.resolver.resolve(authority);
-        let addresses = looked_up_within(self.connect_timeout, looked_up).await?;
-        self.tcp_to(&addresses).await
     }
 
     /// Opens TCP to the first of these checked addresses that accepts.

@@ -10,7 +10,7 @@
 //! * **Floor 2, doers**: [`token`], [`pace`], [`store`], [`fleet`], [`roster`], [`tls`], [`upstream`], [`document`], [`onboard`],
 //!   [`confine`], [`verdict`] (what is wrong, and what is due), [`audit`] (who read what for whom), [`alert`] (what a person is
 //!   told of), [`sandbox`] (the stand-in for Amazon).
-//! * **Floor 1, deciding and seeing**: [`policy`], [`telemetry`], [`task`].
+//! * **Floor 1, deciding, seeing, keeping**: [`policy`], [`telemetry`], [`task`], [`durable`] (files that are whole or not there).
 //! * **Floor 0, words**: [`catalog`], [`map`], [`name`], [`address`], [`tenant`], [`secret`], [`phantom`], [`outcome`], [`redact`], [`config`].
 //!
 //! # How a request walks
@@ -64,6 +64,7 @@ pub mod cli;
 pub mod config;
 pub mod confine;
 pub mod document;
+pub mod durable;
 pub mod fleet;
 pub mod map;
 pub mod name;

@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 5] = [
         "catalog", "map", "name", "address", "tenant", "secret", "phantom", "outcome", "redact",
         "config",
     ],
-    &["policy", "telemetry", "task"],
+    &["policy", "telemetry", "task", "durable"],
     &[
         "token", "pace", "store", "fleet", "roster", "tls", "upstream", "document", "onboard",
         "confine", "verdict", "audit", "alert", "sandbox",

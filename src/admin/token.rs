@@ -7,14 +7,15 @@
 //! of this listener, and not out of the store, where a command writes the same record.
 //! Failure mode: [`Denied`]; a file that cannot be read lets nobody in.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use crate::durable;
 use crate::secret::Opaque;
 
 /// How long a wrong token waits for its answer.
@@ -146,25 +147,8 @@ fn make(path: &Path) -> std::io::Result<()> {
         text.extend(char::from_digit(u32::from(nibble), 16));
     }
     text.push('\n');
-    if path.symlink_metadata().is_ok() {
-        return Err(ErrorKind::AlreadyExists.into());
-    }
-    // written beside it first: a start that is killed on the way must not leave a part of a token, which no later start would take
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(name);
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        // unlike a rename, a link replaces nothing
-        .and_then(|()| std::fs::hard_link(&temporary, path));
-    std::fs::remove_file(&temporary).and(written)
+    // whole or not at all: a start that is killed on the way must not leave a part of a token, which no later start would take
+    durable::write_new(path, 0o600, &[text.as_bytes()])
 }
 
 #[cfg(test)]

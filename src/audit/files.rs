@@ -5,7 +5,6 @@
 //! the last line that is safely in the file; it is written after that line, so that a file which ends before its head was cut.
 //! Failure mode: what the file system says.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
@@ -14,25 +13,15 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::chain::{Hash, LINE_BYTES, Line, Link};
+use crate::durable::{self, folder_of};
 
 /// Size of a head, in bytes: always the same, so that writing one is one write of one sector.
 const HEAD_BYTES: usize = 128;
 
-/// FILE with something behind its name.
+/// FILE with a dot and something behind its name.
 #[must_use]
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(suffix);
-    name.into()
-}
-
-/// The folder of a file.
-pub(super) fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        Some(_) | None => Path::new("."),
-    }
+    durable::beside(path, &format!(".{suffix}"))
 }
 
 /// The older parts that are there, the oldest first.
@@ -44,7 +33,7 @@ pub fn older(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
         .file_name()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder(path))? {
+    for entry in std::fs::read_dir(folder_of(path))? {
         let entry = entry?.file_name();
         let number = entry
             .as_encoded_bytes()

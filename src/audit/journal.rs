@@ -15,6 +15,7 @@ use std::time::SystemTime;
 use super::chain::Link;
 use super::files::{self, beside};
 use super::line::Text;
+use crate::durable::folder_of;
 
 /// Size at which a file is closed and the next one begun, in bytes: some hundred thousand lines, small enough to copy, to read
 /// and to compress in one go, large enough that a year of a busy sidecar is some hundred files.
@@ -109,8 +110,7 @@ impl Journal {
     pub(super) fn open(path: &Path, limit: u64, with_folder: bool) -> Result<Self, JournalError> {
         let failed = |path: PathBuf, what| move |error| JournalError::Io { path, what, error };
         if with_folder {
-            make_folder(path)
-                .map_err(failed(files::folder(path).to_owned(), "making the folder"))?;
+            make_folder(path).map_err(failed(folder_of(path).to_owned(), "making the folder"))?;
         }
         let head_path = beside(path, "head");
         let head = private(OpenOptions::new().read(true).write(true), &head_path)
@@ -257,7 +257,7 @@ pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(files::folder(path))
+        .create(folder_of(path))
 }
 
 /// A file for its owner alone; one that is there keeps its mode.
@@ -266,7 +266,7 @@ fn private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(files::folder(path))?.sync_all()
+    File::open(folder_of(path))?.sync_all()
 }
 
 fn save_torn(path: &Path, torn: &[u8]) -> io::Result<()> {

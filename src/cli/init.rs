@@ -1,13 +1,11 @@
 //! `init`: a directory that the sidecar can run from, without root.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand;
 
 use super::{Complaint, Exit};
+use crate::durable;
 
 /// Write a commented proxy.yaml and a store key, and say what to do next.
 ///
@@ -77,25 +75,8 @@ pub(super) fn store_key() -> Result<zeroize::Zeroizing<Vec<u8>>, Complaint> {
 
 /// Writes a file that is not there yet: whole, or not at all, whatever ends the command on the way.
 pub(super) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Complaint> {
-    let failed = |error| Complaint::while_doing(&path.display().to_string(), error);
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(name);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&temporary)
-        .map_err(failed)?;
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| file.sync_all())
-        // unlike a rename, a link replaces nothing
-        .and_then(|()| std::fs::hard_link(&temporary, path));
-    std::fs::remove_file(&temporary)
-        .and(written)
-        .map_err(failed)
+    durable::write_new(path, mode, &[bytes])
+        .map_err(|error| Complaint::while_doing(&path.display().to_string(), error))
 }
 
 /// The sample, with every path inside `dir` and the store switched to a sealed file.

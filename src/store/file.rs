@@ -19,6 +19,7 @@ use super::memory::Records;
 use super::record::unhex;
 use super::{BoxFuture, Expect, Fields, Folder, GrantStore, Record, RecordKey, StoreError};
 use crate::config;
+use crate::durable::{beside, folder_of};
 
 mod backup;
 mod seal;
@@ -234,21 +235,6 @@ impl Shared {
 impl std::fmt::Debug for FileStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "FileStore({})", self.shared.path.display())
-    }
-}
-
-/// `NAME` and a suffix, in the same folder.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// The folder that holds a file.
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        Some(_) | None => Path::new("."),
     }
 }
 

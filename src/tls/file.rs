@@ -13,6 +13,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::durable::folder_of;
+
 /// Age from which a temporary file is nobody's any more.
 const LEFT_BEHIND: Duration = Duration::from_mins(10);
 
@@ -35,10 +37,7 @@ pub(super) fn replace(
     durability: Durability,
     bytes: &[u8],
 ) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        Some(_) | None => Path::new("."),
-    };
+    let folder = folder_of(path);
     let name = path
         .file_name()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;

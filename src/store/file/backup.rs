@@ -5,18 +5,16 @@
 //! opened before anything is replaced; nothing that exists is replaced, unless a restore is told to.
 //! Failure mode: [`StoreError::Local`] with the file and the remedy; nothing has changed then.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Mutex;
 
 use zeroize::Zeroizing;
 
-use super::{
-    FileStore, Header, Seen, Shared, beside, folder_of, read_header, read_key, read_records, seal,
-};
+use super::{FileStore, Header, Seen, Shared, read_header, read_key, read_records, seal};
 use crate::config;
+use crate::durable;
 use crate::store::StoreError;
 use crate::store::memory::Records;
 
@@ -34,7 +32,7 @@ impl FileStore {
             )));
         }
         let (header, sealed) = self.shared.sealed(&seen.records)?;
-        write_new(to, &[&header, &sealed]).map_err(|error| {
+        durable::write_new(to, 0o600, &[&header, &sealed]).map_err(|error| {
             StoreError::Local(if error.kind() == ErrorKind::AlreadyExists {
                 format!("{} exists already; name another file", to.display())
             } else {
@@ -113,30 +111,4 @@ impl Shared {
             ))
         })
     }
-}
-
-/// Writes a file that is not there yet: durable when this returns, whole or missing at every moment.
-fn write_new(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
-    // asked first for the sake of the answer; the link below decides
-    if path.symlink_metadata().is_ok() {
-        return Err(ErrorKind::AlreadyExists.into());
-    }
-    let temporary = beside(path, &format!(".{}.tmp", std::process::id()));
-    let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        for part in parts {
-            file.write_all(part)?;
-        }
-        file.sync_all()?;
-        // unlike a rename, a link replaces nothing
-        std::fs::hard_link(&temporary, path)
-    })();
-    let removed = std::fs::remove_file(&temporary);
-    written.and(removed)?;
-    File::open(folder_of(path))?.sync_all()
 }

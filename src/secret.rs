@@ -49,10 +49,12 @@ macro_rules! secret {
 
 /// A bearer value for the origin: an LWA access token or a restricted data token.
 ///
-/// Held as one zeroized `Bearer T` buffer, so that a request copies no secret: header values share the buffer.
+/// Held as one zeroized `Bearer T` buffer, so that a request copies no secret: header values share the buffer, and are made,
+/// and looked through for what no field may carry, once for a token and not for every request.
 #[derive(Clone)]
 pub struct AccessToken {
-    bearer: Bytes,
+    bearer: HeaderValue,
+    plain: HeaderValue,
 }
 
 const BEARER: &[u8] = b"Bearer ";
@@ -74,30 +76,29 @@ impl AccessToken {
         let mut buffer = Zeroizing::new(Vec::with_capacity(BEARER.len() + text.len()));
         buffer.extend_from_slice(BEARER);
         buffer.extend_from_slice(text.as_bytes());
+        let bearer = Bytes::from_owner(Buffer(buffer));
         Ok(Self {
-            bearer: Bytes::from_owner(Buffer(buffer)),
+            plain: sensitive(bearer.slice(BEARER.len()..))?,
+            bearer: sensitive(bearer)?,
         })
     }
 
     /// The token itself.
     #[must_use]
     pub fn expose(&self) -> &str {
-        self.bearer
-            .get(BEARER.len()..)
-            .and_then(|token| std::str::from_utf8(token).ok())
-            .unwrap_or_default()
+        self.plain.to_str().unwrap_or_default()
     }
 
     /// `T`, as a header value marked sensitive.
     #[must_use]
     pub fn expose_plain(&self) -> HeaderValue {
-        sensitive(self.bearer.slice(BEARER.len()..))
+        self.plain.clone()
     }
 
     /// `Bearer T`, as a header value marked sensitive (RFC 6750 section 2.1).
     #[must_use]
     pub fn expose_bearer(&self) -> HeaderValue {
-        sensitive(self.bearer.clone())
+        self.bearer.clone()
     }
 }
 
@@ -110,11 +111,10 @@ impl AsRef<[u8]> for Buffer {
     }
 }
 
-fn sensitive(bytes: Bytes) -> HeaderValue {
-    let mut value =
-        HeaderValue::from_maybe_shared(bytes).expect("AccessToken::new admits visible ASCII alone");
+fn sensitive(bytes: Bytes) -> Result<HeaderValue, NotAHeader> {
+    let mut value = HeaderValue::from_maybe_shared(bytes).map_err(|_invalid| NotAHeader)?;
     value.set_sensitive(true);
-    value
+    Ok(value)
 }
 
 impl fmt::Debug for AccessToken {

@@ -102,14 +102,19 @@ fn comes_late(name: &HeaderName) -> bool {
     )
 }
 
-/// The fields that Connection says are for us alone (RFC 9110 section 7.6.1).
+/// The fields that Connection says are for us alone (RFC 9110 section 7.6.1). `close` is no field, and `Keep-Alive` ends here in
+/// any case: they are most of what Connection ever says.
 fn named_by_connection(fields: &HeaderMap) -> Vec<HeaderName> {
+    let names_a_field = |option: &&str| {
+        !option.eq_ignore_ascii_case("keep-alive") && !option.eq_ignore_ascii_case("close")
+    };
     fields
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .flat_map(|value| value.split(',').map(str::trim))
+        .filter(names_a_field)
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
         .collect()
 }
 

@@ -7,10 +7,11 @@
 //! Failure mode: an answer too large to watch teaches nothing.
 //! Source: CONTRACT sections 2.9 and 3.5.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http::header;
+use memchr::memmem::Finder;
 use serde_json::Value;
 
 use super::answer::Witness;
@@ -127,15 +128,11 @@ impl Witness for Watch {
             plain = inflate(body);
             body = &plain;
         }
-        // JSON is UTF-8 (RFC 8259 section 8.1)
-        let Ok(text) = std::str::from_utf8(body) else {
-            return;
-        };
-        let place = self.urls.filter(|_place| mentions_a_url(text));
+        let place = self.urls.filter(|_place| mentions_a_url(body));
         if place.is_none() && self.report.is_none() {
             return;
         }
-        let Ok(json) = serde_json::from_str(text) else {
+        let Ok(json) = serde_json::from_slice(body) else {
             return;
         };
         if let Some(place) = place {
@@ -171,6 +168,8 @@ impl Watch {
 }
 
 /// Most answers hold no URL: then nothing is parsed. What follows the colon may be escaped.
-fn mentions_a_url(body: &str) -> bool {
-    body.contains("https:") || body.contains(ENCODED)
+fn mentions_a_url(body: &[u8]) -> bool {
+    static WRITTEN_OUT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("https:"));
+    static IN_BASE64: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(ENCODED));
+    WRITTEN_OUT.find(body).is_some() || IN_BASE64.find(body).is_some()
 }

@@ -5,10 +5,11 @@
 //! vocabularies, templates and key names, never from a query value, a header or a body.
 //! Failure mode: see [`super::sink`].
 
+use std::cell::Cell;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -283,9 +284,11 @@ impl Record {
     }
 
     fn write(&self, line: &mut Vec<u8>) {
-        let (ts, level) = (humantime::format_rfc3339_micros(super::now()), self.level());
-        // writing to a Vec cannot fail
-        let _infallible = write!(line, r#"{{"ts":"{ts}","level":"{level}","request_id":""#);
+        line.extend_from_slice(br#"{"ts":""#);
+        moment(line, super::now());
+        line.extend_from_slice(br#"","level":""#);
+        line.extend_from_slice(self.level().as_bytes());
+        line.extend_from_slice(br#"","request_id":""#);
         line.extend_from_slice(&self.id.digits());
         line.extend_from_slice(br#"","tenant":"#);
         text(line, self.tenant.as_ref().map(TenantId::as_str));
@@ -329,6 +332,7 @@ impl Record {
         text(line, self.amzn_request_id.as_deref());
         match self.trace_id() {
             Some(id) => {
+                // writing to a Vec cannot fail
                 let _infallible = write!(line, r#","trace_id":"{id}","release":"#);
             }
             None => line.extend_from_slice(br#","trace_id":null,"release":"#),
@@ -336,6 +340,44 @@ impl Record {
         text(line, Some(&self.recorder.release));
         line.push(b'}');
     }
+}
+
+thread_local! {
+    /// The second of the last line, since the epoch, and its text up to the seconds.
+    static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((u64::MAX, [0; 19])) };
+}
+
+/// A moment in UTC to the microsecond, as RFC 3339 has it. The text of a second is kept: it costs more than all that follows it.
+fn moment(line: &mut Vec<u8>, at: SystemTime) {
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let (mut second, mut text) = SECOND.get();
+    if second != since.as_secs() {
+        second = since.as_secs();
+        // writing to a slice fails only where it ends: the `Z` is left out
+        let _ends = write!(
+            text.as_mut_slice(),
+            "{}",
+            humantime::format_rfc3339_seconds(at)
+        );
+        SECOND.set((second, text));
+    }
+    line.extend_from_slice(&text);
+    line.push(b'.');
+    places::<6>(line, since.subsec_micros().into());
+    line.push(b'Z');
+}
+
+/// A number with this many digits, zeros before it.
+fn places<const N: usize>(line: &mut Vec<u8>, number: u64) {
+    let mut digits = [b'0'; N];
+    let mut left = number;
+    for digit in digits.iter_mut().rev() {
+        *digit += u8::try_from(left % 10).unwrap_or_default();
+        left /= 10;
+    }
+    line.extend_from_slice(&digits);
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -347,14 +389,7 @@ fn milliseconds(line: &mut Vec<u8>, duration: Duration) {
     let micros = micros(duration);
     number(line, micros / 1000);
     line.push(b'.');
-    let places = micros % 1000;
-    if places < 100 {
-        line.push(b'0');
-    }
-    if places < 10 {
-        line.push(b'0');
-    }
-    number(line, places);
+    places::<3>(line, micros % 1000);
 }
 
 /// A whole number. By hand, because every request writes six of them and the formatting machinery costs ten times as much.
@@ -442,6 +477,25 @@ mod tests {
         ] {
             let mut line = Vec::new();
             milliseconds(&mut line, Duration::from_micros(micros));
+            assert_eq!(line, want.as_bytes());
+        }
+    }
+
+    #[test]
+    fn moments_of_one_second_and_of_others_read_as_the_library_writes_them() {
+        for micros in [
+            0,
+            1,
+            999_999,
+            1_000_000,
+            1_790_000_000_123_456,
+            1_790_000_000_123_457,
+            1_789_999_999_000_007,
+        ] {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
+            let mut line = Vec::new();
+            moment(&mut line, at);
+            let want = humantime::format_rfc3339_micros(at).to_string();
             assert_eq!(line, want.as_bytes());
         }
     }

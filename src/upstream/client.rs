@@ -5,7 +5,8 @@
 //! back only after its answer was read to the end; an app that speaks HTTP/1.1 is served over HTTP/1.1 where the origin
 //! offers it, and one that speaks HTTP/2 over HTTP/2.
 //! Failure mode: a connection that failed before a byte of the request was written is replaced once, by a new one; GET and
-//! HEAD also where a reused connection closed before any byte of an answer. Everything else is a [`SendError`].
+//! HEAD also where a reused connection closed before any byte of an answer. A request that an HTTP/2 origin says it has not
+//! processed (RFC 9113 section 8.7) is sent again a few times, whatever its method. Everything else is a [`SendError`].
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,6 +34,10 @@ const IDLE_PER_ORIGIN: usize = 256;
 
 /// How long an idle connection is trusted: shorter than the 60 s after which common load balancers close theirs.
 const IDLE_FOR: Duration = Duration::from_secs(50);
+
+/// How often a request is sent again that the origin says it did not process. A connection that says goodbye turns away all
+/// requests that were just put on it, and they meet again on the next one, which may have had enough of them as soon.
+const TURNED_AWAY: u32 = 4;
 
 /// Window of an HTTP/2 stream, in bytes: one bandwidth-delay product of 1 Gbit/s at 16 ms.
 const STREAM_WINDOW: u32 = 2 << 20;
@@ -115,17 +120,17 @@ impl<B: Payload> Client<B> {
             http2: manner.http2,
         };
         let mut unsent = None;
-        let mut first = true;
+        let (mut anew, mut repeated, mut turned_away) = (false, false, 0);
         loop {
-            let checked_out = if first {
-                self.checkout(&key).await
-            } else {
+            let checked_out = if anew {
                 self.open(&key).await
+            } else {
+                self.checkout(&key).await
             };
             let (sender, reused) = match checked_out {
                 Ok(checked_out) => checked_out,
-                Err(error) if first && is_passing(&error) => {
-                    first = false;
+                Err(error) if !anew && is_passing(&error) => {
+                    anew = true;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -136,17 +141,23 @@ impl<B: Payload> Client<B> {
                 )));
             };
             let serial = sender.serial();
+            let once_more = !anew || (serial.is_some() && turned_away < TURNED_AWAY);
             match self.over(sender, request, &key, manner.progress).await {
                 Ok(response) => return Ok(response),
-                Err(Lost::Unsent(request, _)) if first => unsent = Some(*request),
-                Err(Lost::Closed(_)) if first && reused && manner.repeatable => {}
-                Err(Lost::Unsent(_, error) | Lost::Closed(error)) => {
-                    return Err(SendError::Broken(error));
+                Err(Lost::Unsent(request, _)) if once_more => {
+                    unsent = Some(*request);
+                    turned_away += 1;
                 }
+                Err(Lost::TurnedAway(_)) if once_more => turned_away += 1,
+                Err(Lost::Closed(_)) if reused && manner.repeatable && !repeated => repeated = true,
+                Err(Lost::Unsent(_, error) | Lost::TurnedAway(error)) => {
+                    return Err(SendError::TurnedAway(error));
+                }
+                Err(Lost::Closed(error)) => return Err(SendError::Broken(error)),
                 Err(Lost::Other(error)) => return Err(error),
             }
             self.pool.forget(&key, serial);
-            first = false;
+            anew = true;
         }
     }
 
@@ -290,6 +301,8 @@ enum Lost<B> {
     Unsent(Box<Request<B>>, hyper::Error),
     /// The connection closed without an answer.
     Closed(hyper::Error),
+    /// The origin says that it has not processed the request, and will not.
+    TurnedAway(hyper::Error),
     /// Anything else.
     Other(SendError),
 }
@@ -297,9 +310,22 @@ enum Lost<B> {
 fn judge<B>(error: hyper::Error) -> Lost<B> {
     if error.is_user() {
         Lost::Other(SendError::Body(error))
+    } else if was_turned_away(&error) {
+        Lost::TurnedAway(error)
     } else {
         Lost::Closed(error)
     }
+}
+
+/// Whether the origin said `REFUSED_STREAM`, or goodbye with a lower number than the request's stream has (RFC 9113 sections 6.8
+/// and 8.7). Streams up to that number get no such error from `h2`, but the connection's end.
+fn was_turned_away(error: &hyper::Error) -> bool {
+    let cause =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        cause.is_remote()
+            && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
 }
 
 /// HTTP/2 names the authority in the target, not in a Host field (RFC 9113 section 8.3.1).
@@ -336,6 +362,7 @@ fn is_passing(error: &SendError) -> bool {
         | SendError::Resolve(_)
         | SendError::ResponseTimeout
         | SendError::Broken(_)
+        | SendError::TurnedAway(_)
         | SendError::Body(_) => false,
     }
 }

@@ -147,6 +147,7 @@ fn unreachable(at: (&'static str, &'static str), error: &SendError) -> Check {
         SendError::Connect(_)
         | SendError::ResponseTimeout
         | SendError::Broken(_)
+        | SendError::TurnedAway(_)
         | SendError::Body(_) => {
             "open the way from this machine to port 443 of the host, or name the next hop in `upstream.proxy`"
         }

@@ -2,8 +2,9 @@
 //!
 //! Job: read a ClientHello from a connection whose bytes may have to go elsewhere, and give back both the name it asks for and
 //! every byte read; say why one is refused.
-//! Invariants: bounded in size and time; nothing is written; the bytes are handed on as they came.
-//! Failure mode: what is not a ClientHello is refused.
+//! Invariants: bounded in size and time; nothing is written but the alert of a refusal; the bytes are handed on as they came.
+//! Failure mode: what is not a ClientHello, or one that nobody here can answer, is refused: with an alert, if it
+//! is a TLS handshake at all.
 //! Sources: RFC 8446 section 4.1.2; RFC 6066 section 3 (SNI).
 
 use std::io;
@@ -13,7 +14,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use rustls::server::Acceptor;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::{Shared, respond};
 use crate::outcome::{Failure, Reason};
@@ -21,6 +22,12 @@ use crate::telemetry::record::Record;
 
 /// Largest ClientHello that is read. Post-quantum key shares make them 2 KiB; a TLS record holds 16.
 const HELLO_BYTES: usize = 64 << 10;
+
+/// What a record with a ClientHello begins with (RFC 8446 section 5.1).
+const HANDSHAKE: u8 = 22;
+
+/// The alert that a server which does not know the name sends, as a record (RFC 6066 section 3; RFC 8446 section 6).
+const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
 
 /// What a ClientHello asks for, and the bytes it came in.
 #[derive(Debug)]
@@ -35,7 +42,7 @@ pub struct Hello {
 ///
 /// # Errors
 /// When the connection ends, or says something else than TLS.
-pub async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Hello> {
+pub async fn read(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Hello> {
     let mut acceptor = Acceptor::default();
     let mut bytes = BytesMut::with_capacity(4 << 10);
     loop {
@@ -61,12 +68,29 @@ pub async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Hello> {
                         bytes: bytes.freeze(),
                     });
                 }
-                Err((error, _alert)) => {
+                Err((error, mut alert)) => {
+                    // whoever speaks something else is told nothing: it would not understand
+                    if bytes.first() == Some(&HANDSHAKE) {
+                        let mut told = Vec::new();
+                        alert.write_all(&mut told)?;
+                        close(io, &told).await;
+                    }
                     return Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 }
             }
         }
     }
+}
+
+/// Ends a connection whose client asks for a name that it does not get.
+pub async fn not_here(io: &mut (impl AsyncWrite + Unpin)) {
+    close(io, UNRECOGNIZED_NAME).await;
+}
+
+async fn close(io: &mut (impl AsyncWrite + Unpin), alert: &[u8]) {
+    // it may be gone already
+    let _told = io.write_all(alert).await;
+    let _closed = io.shutdown().await;
 }
 
 /// What is said of a hello that no handshake can follow.

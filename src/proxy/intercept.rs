@@ -15,7 +15,7 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -30,9 +30,6 @@ use crate::telemetry;
 
 /// Most streams that a client may have open on one HTTP/2 connection.
 const STREAMS: u32 = 256;
-
-/// The alert that a server which does not know the name sends, as a record (RFC 6066 section 3; RFC 8446 section 6).
-const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
 
 /// Window of an HTTP/2 stream, in bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -96,9 +93,7 @@ where
     let mut start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io).await?;
     let sni = start.client_hello().server_name().map(HostName::parse);
     if sni.is_some_and(|sni| sni.as_ref() != Ok(host)) {
-        // it may be gone already
-        let _told = start.io.write_all(UNRECOGNIZED_NAME).await;
-        let _closed = start.io.shutdown().await;
+        hello::not_here(&mut start.io).await;
         return Err(NoHandshake::Refused(hello::misnamed(host.as_str())));
     }
     let config = connection

@@ -261,7 +261,8 @@ async fn transparent(worker: Arc<Worker>, stream: TcpStream, permit: Permit) {
     });
     match decided {
         Err(failure) => {
-            // there is no certificate to say it with: the connection just closes
+            // there is no certificate to say more with
+            hello::not_here(&mut io).await;
             hello::note(&failure, &mut record);
         }
         Ok((target, EgressMode::Tunnel)) => match worker.client.dialer().look_up(&target).await {

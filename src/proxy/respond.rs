@@ -307,6 +307,11 @@ pub fn not_sent(error: SendError, host: &str) -> Failure {
             format!("{host} closed the connection without an answer."),
             "The request may have been carried out: check before repeating it.".to_owned(),
         ),
+        SendError::TurnedAway(_) => (
+            Reason::UpstreamUnreachable,
+            format!("{host} turns requests away: it refused this one, or closed each connection as it came."),
+            "The request was not carried out: it can be repeated.".to_owned(),
+        ),
         SendError::Body(_) => (Reason::BadRequest, "The request body ended before it was whole.".to_owned(), "The upload was cut off on the client's side.".to_owned()),
     };
     Failure::new(reason, message, details).caused_by(error)

@@ -71,6 +71,7 @@ pub async fn carry<T>(
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
     if !asks_for(&hello, &tunnel.target) {
+        hello::not_here(io).await;
         return hello::note(&hello::misnamed(&record.host), record);
     }
     if !is_allowed(worker, &tunnel.target) {

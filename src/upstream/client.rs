@@ -2,10 +2,12 @@
 //!
 //! Job: pick an open connection or make one, send, wait for the head, stream the body, put the connection back.
 //! Invariants: one client for each core, so that nothing on the request path changes threads; an HTTP/1.1 connection goes
-//! back only after its answer was read to the end; an app that speaks HTTP/1.1 is served over HTTP/1.1 where the origin
-//! offers it, and one that speaks HTTP/2 over HTTP/2.
+//! back only after its answer was read to the end; a request that cannot be repeated is not written to one that has been idle
+//! for about as long as its origin was seen to leave one open; an app that speaks HTTP/1.1 is served over HTTP/1.1 where the
+//! origin offers it, and one that speaks HTTP/2 over HTTP/2.
 //! Failure mode: a connection that failed before a byte of the request was written is replaced once, by a new one; GET and
-//! HEAD also where a reused connection closed before any byte of an answer. Everything else is a [`SendError`].
+//! HEAD also where a reused connection closed before any byte of an answer. A request that an HTTP/2 origin says it has not
+//! processed (RFC 9113 section 8.7) is sent again a few times, whatever its method. Everything else is a [`SendError`].
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,6 +35,13 @@ const IDLE_PER_ORIGIN: usize = 256;
 
 /// How long an idle connection is trusted: shorter than the 60 s after which common load balancers close theirs.
 const IDLE_FOR: Duration = Duration::from_secs(50);
+
+/// How long it counts that an origin closed an idle connection early. It may have been restarted, and is more patient otherwise.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// How often a request is sent again that the origin says it did not process. A connection that says goodbye turns away all
+/// requests that were just put on it, and they meet again on the next one, which may have had enough of them as soon.
+const TURNED_AWAY: u32 = 4;
 
 /// Window of an HTTP/2 stream, in bytes: one bandwidth-delay product of 1 Gbit/s at 16 ms.
 const STREAM_WINDOW: u32 = 2 << 20;
@@ -115,17 +124,17 @@ impl<B: Payload> Client<B> {
             http2: manner.http2,
         };
         let mut unsent = None;
-        let mut first = true;
+        let (mut anew, mut repeated, mut turned_away) = (false, false, 0);
         loop {
-            let checked_out = if first {
-                self.checkout(&key).await
-            } else {
+            let checked_out = if anew {
                 self.open(&key).await
+            } else {
+                self.checkout(&key, manner.repeatable).await
             };
-            let (sender, reused) = match checked_out {
+            let (sender, idle_for) = match checked_out {
                 Ok(checked_out) => checked_out,
-                Err(error) if first && is_passing(&error) => {
-                    first = false;
+                Err(error) if !anew && is_passing(&error) => {
+                    anew = true;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -136,23 +145,41 @@ impl<B: Payload> Client<B> {
                 )));
             };
             let serial = sender.serial();
-            match self.over(sender, request, &key, manner.progress).await {
+            let once_more = !anew || (serial.is_some() && turned_away < TURNED_AWAY);
+            let sent = self.over(sender, request, &key, manner.progress).await;
+            if let (Err(Lost::Unsent(..) | Lost::Closed(_)), None, Some(idle_for)) =
+                (&sent, serial, idle_for)
+            {
+                self.pool.has_closed(&key, idle_for);
+            }
+            match sent {
                 Ok(response) => return Ok(response),
-                Err(Lost::Unsent(request, _)) if first => unsent = Some(*request),
-                Err(Lost::Closed(_)) if first && reused && manner.repeatable => {}
-                Err(Lost::Unsent(_, error) | Lost::Closed(error)) => {
-                    return Err(SendError::Broken(error));
+                Err(Lost::Unsent(request, _)) if once_more => {
+                    unsent = Some(*request);
+                    turned_away += 1;
                 }
+                Err(Lost::TurnedAway(_)) if once_more => turned_away += 1,
+                Err(Lost::Closed(_)) if idle_for.is_some() && manner.repeatable && !repeated => {
+                    repeated = true
+                }
+                Err(Lost::Unsent(_, error) | Lost::TurnedAway(error)) => {
+                    return Err(SendError::TurnedAway(error));
+                }
+                Err(Lost::Closed(error)) => return Err(SendError::Broken(error)),
                 Err(Lost::Other(error)) => return Err(error),
             }
             self.pool.forget(&key, serial);
-            first = false;
+            anew = true;
         }
     }
 
-    /// An open connection from the pool, or a new one; says whether it was used before.
-    async fn checkout(&self, key: &Key) -> Result<(Sender<B>, bool), SendError> {
-        while let Some(idle) = self.pool.take(key) {
+    /// An open connection from the pool, or a new one; says how long it was idle if it was used before.
+    async fn checkout(
+        &self,
+        key: &Key,
+        repeatable: bool,
+    ) -> Result<(Sender<B>, Option<Duration>), SendError> {
+        while let Some((idle, idle_for)) = self.pool.take(key, repeatable) {
             match idle {
                 Sender::Http1(sender) => {
                     // its last answer was read to the end, so it is ready as soon as its task has noticed; one that is still
@@ -161,12 +188,12 @@ impl<B: Payload> Client<B> {
                         tokio::task::yield_now().await;
                     }
                     if sender.is_ready() {
-                        return Ok((Sender::Http1(sender), true));
+                        return Ok((Sender::Http1(sender), Some(idle_for)));
                     }
                 }
                 Sender::Http2(serial, mut sender) => {
                     if sender.ready().await.is_ok() {
-                        return Ok((Sender::Http2(serial, sender), true));
+                        return Ok((Sender::Http2(serial, sender), Some(idle_for)));
                     }
                     self.pool.forget(key, Some(serial));
                 }
@@ -176,15 +203,15 @@ impl<B: Payload> Client<B> {
     }
 
     /// A new connection, or, where another request has just made one that can be shared, that one.
-    async fn open(&self, key: &Key) -> Result<(Sender<B>, bool), SendError> {
+    async fn open(&self, key: &Key) -> Result<(Sender<B>, Option<Duration>), SendError> {
         let Some(turn) = self.pool.turn(key) else {
             // boxed: a handshake's state is several kilobytes, which every request would carry along
-            return Ok((Box::pin(self.connect(key)).await?, false));
+            return Ok((Box::pin(self.connect(key)).await?, None));
         };
         let _mine = turn.lock().await;
         match self.pool.shared(key) {
-            Some(sender) => Ok((sender, true)),
-            None => Ok((Box::pin(self.connect(key)).await?, false)),
+            Some(sender) => Ok((sender, Some(Duration::ZERO))),
+            None => Ok((Box::pin(self.connect(key)).await?, None)),
         }
     }
 
@@ -232,12 +259,12 @@ impl<B: Payload> Client<B> {
             Sender::Http1(mut sender) => {
                 let sent = sender.try_send_request(request);
                 let response = self.await_head(sent, progress).await?;
-                let back = Back {
+                let back = (!is_last(&response)).then(|| Back {
                     pool: Arc::clone(&self.pool),
                     key: key.clone(),
                     sender,
-                };
-                Ok(response.map(|incoming| Streamed::new(incoming, Some(back))))
+                });
+                Ok(response.map(|incoming| Streamed::new(incoming, back)))
             }
             Sender::Http2(_, mut sender) => {
                 let request = for_http2(request, &key.to).map_err(Lost::Other)?;
@@ -278,6 +305,15 @@ impl<B: Payload> Client<B> {
     }
 }
 
+/// Whether the origin closes the connection after this answer.
+fn is_last<B>(response: &Response<B>) -> bool {
+    let mut fields = response.headers().get_all(header::CONNECTION).iter();
+    fields.any(|field| {
+        let mut words = field.as_bytes().split(|byte| *byte == b',');
+        words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+    })
+}
+
 fn ended(how: hyper::Result<()>) {
     if let Err(error) = how {
         tracing::debug!(%error, "an upstream connection ended");
@@ -290,6 +326,8 @@ enum Lost<B> {
     Unsent(Box<Request<B>>, hyper::Error),
     /// The connection closed without an answer.
     Closed(hyper::Error),
+    /// The origin says that it has not processed the request, and will not.
+    TurnedAway(hyper::Error),
     /// Anything else.
     Other(SendError),
 }
@@ -297,9 +335,22 @@ enum Lost<B> {
 fn judge<B>(error: hyper::Error) -> Lost<B> {
     if error.is_user() {
         Lost::Other(SendError::Body(error))
+    } else if was_turned_away(&error) {
+        Lost::TurnedAway(error)
     } else {
         Lost::Closed(error)
     }
+}
+
+/// Whether the origin said `REFUSED_STREAM`, or goodbye with a lower number than the request's stream has (RFC 9113 sections 6.8
+/// and 8.7). Streams up to that number get no such error from `h2`, but the connection's end.
+fn was_turned_away(error: &hyper::Error) -> bool {
+    let cause =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        cause.is_remote()
+            && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
 }
 
 /// HTTP/2 names the authority in the target, not in a Host field (RFC 9113 section 8.3.1).
@@ -336,6 +387,7 @@ fn is_passing(error: &SendError) -> bool {
         | SendError::Resolve(_)
         | SendError::ResponseTimeout
         | SendError::Broken(_)
+        | SendError::TurnedAway(_)
         | SendError::Body(_) => false,
     }
 }
@@ -381,6 +433,8 @@ struct Pool<B> {
 
 struct Shelf<B> {
     idle: Vec<(Instant, http1::SendRequest<B>)>,
+    /// The shortest time that the origin was seen to leave an idle connection open, and when it was.
+    patience: Option<(Duration, Instant)>,
     shared: Option<(u64, http2::SendRequest<B>)>,
     /// Taken by whoever makes the connection that all can share; none where the origin does not speak HTTP/2.
     turn: Option<Arc<tokio::sync::Mutex<()>>>,
@@ -390,29 +444,62 @@ impl<B> Shelf<B> {
     fn empty(http2: bool) -> Self {
         Self {
             idle: Vec::new(),
+            patience: None,
             shared: None,
             turn: http2.then(Arc::default),
         }
     }
 }
 
+impl<B> Shelf<B> {
+    fn has_closed(&mut self, idle_for: Duration) {
+        let known = self
+            .patience
+            .is_some_and(|(shortest, seen)| shortest <= idle_for && seen.elapsed() < REMEMBERED);
+        if !known {
+            self.patience = Some((idle_for, Instant::now()));
+        }
+    }
+
+    /// Whether a connection that has been idle for so long might be closed just now: half of what the origin was seen to allow.
+    fn may_close(&self, idle_for: Duration) -> bool {
+        self.patience
+            .is_some_and(|(shortest, seen)| idle_for > shortest / 2 && seen.elapsed() < REMEMBERED)
+    }
+}
+
 impl<B: Payload> Pool<B> {
-    /// The connection that was used last: the least likely to be stale.
-    fn take(&self, key: &Key) -> Option<Sender<B>> {
+    /// The connection that was used last, the least likely to be stale, and how long it has been idle. A request that cannot be
+    /// repeated gets none that the origin may be about to close.
+    fn take(&self, key: &Key, repeatable: bool) -> Option<(Sender<B>, Duration)> {
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
         let shelf = shelves.get_mut(key)?;
         if let Some((serial, shared)) = &shelf.shared {
-            return Some(Sender::Http2(*serial, shared.clone()));
+            return Some((Sender::Http2(*serial, shared.clone()), Duration::ZERO));
         }
         while let Some((since, sender)) = shelf.idle.pop() {
-            if since.elapsed() > IDLE_FOR {
+            let idle_for = since.elapsed();
+            if idle_for > IDLE_FOR {
                 // everything below is older still
                 shelf.idle.clear();
-            } else if !sender.is_closed() {
-                return Some(Sender::Http1(sender));
+            } else if sender.is_closed() {
+                shelf.has_closed(idle_for);
+            } else if !repeatable && shelf.may_close(idle_for) {
+                shelf.idle.push((since, sender));
+                return None;
+            } else {
+                return Some((Sender::Http1(sender), idle_for));
             }
         }
         None
+    }
+
+    /// Notes that an origin has closed a connection that was idle for at most so long.
+    fn has_closed(&self, key: &Key, idle_for: Duration) {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shelf) = shelves.get_mut(key) {
+            shelf.has_closed(idle_for);
+        }
     }
 
     /// Keeps an HTTP/1.1 connection whose last answer was read.

@@ -41,6 +41,9 @@ pub enum SendError {
     /// The connection broke before a response head.
     #[error("the connection ended before an answer")]
     Broken(#[source] hyper::Error),
+    /// The origin said of each try that it did not process the request.
+    #[error("the origin turned the request away")]
+    TurnedAway(#[source] hyper::Error),
     /// The client's own body failed while it was being sent.
     #[error("the request body ended early")]
     Body(#[source] hyper::Error),

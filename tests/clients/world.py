@@ -104,6 +104,8 @@ class World:
 
     # where raw TLS is taken, and who the sidecar is (None: whoever runs this)
     transparent, user = "127.0.0.1:443", None
+    # The most talkative level: nothing secret may be written at any.
+    level = "trace"
 
     def __init__(self, binary, home):
         self.binary, self.home = str(binary), Path(home)
@@ -174,8 +176,7 @@ class World:
         self.command("check")
 
     def start_sidecar(self):
-        # The most talkative level: nothing secret may be written at any.
-        sidecar = self.start("sidecar", "run", "--config", str(self.config), environment={"RUST_LOG": "trace"})
+        sidecar = self.start("sidecar", "run", "--config", str(self.config), environment={"RUST_LOG": self.level})
         until = time.monotonic() + READY_WITHIN
         while time.monotonic() < until:
             if sidecar.poll() is not None:

@@ -10,7 +10,7 @@ mod chunk;
 mod door;
 mod field;
 mod flood;
-mod frames;
+pub(crate) mod frames;
 mod framing;
 mod hello;
 mod http2;

@@ -1,6 +1,7 @@
 //! Versions and connections: streams side by side, one version through, connections used again, and their failures.
 
 mod failure;
+mod goodbye;
 mod pool;
 mod version;
 

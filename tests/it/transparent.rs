@@ -181,3 +181,42 @@ async fn where_a_login_is_required_a_caller_without_a_phantom_is_nobody() {
     );
     assert!(sidecar.received().is_empty());
 }
+
+/// A hello of TLS 1.1: no extension but the server name.
+fn too_old() -> Vec<u8> {
+    let name = [&[0, 0, u8::try_from(NA.len()).unwrap()], NA.as_bytes()].concat();
+    let list = prefixed(&name);
+    let extensions = prefixed(&[&[0, 0][..], &prefixed(&list)].concat());
+    let mut hello = vec![3, 2];
+    hello.extend([7; 32]);
+    // no session, one suite (ECDHE-ECDSA-AES128-SHA), no compression
+    hello.extend([0, 0, 2, 0xc0, 0x09, 1, 0]);
+    hello.extend(extensions);
+    let message = [&[1, 0][..], &prefixed(&hello)].concat();
+    [&[22, 3, 1][..], &prefixed(&message)].concat()
+}
+
+fn prefixed(bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+    [&length[..], bytes].concat()
+}
+
+#[tokio::test]
+async fn a_hello_that_nobody_can_answer_is_refused_with_an_alert() {
+    let sidecar = TestSidecar::start().await;
+    let mut stream = TcpStream::connect(sidecar.transparent()).await.unwrap();
+    stream.write_all(&too_old()).await.unwrap();
+    let mut told = Vec::new();
+    stream.read_to_end(&mut told).await.unwrap();
+    // a fatal alert: handshake_failure (RFC 5246 section 7.2)
+    assert_eq!(told, [21, 3, 3, 0, 2, 2, 40]);
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_serves_is_refused_with_an_alert_that_says_so() {
+    let sidecar = TestSidecar::start().await;
+    let refused = enter(&sidecar, "elsewhere.example", &[]).await.unwrap_err();
+    let cause = refused.get_ref().unwrap().downcast_ref::<rustls::Error>();
+    let unrecognised = rustls::AlertDescription::UnrecognisedName;
+    assert_eq!(cause, Some(&rustls::Error::AlertReceived(unrecognised)));
+}

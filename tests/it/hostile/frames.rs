@@ -3,23 +3,23 @@
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// What a client says first.
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
-pub(super) const RST_STREAM: u8 = 3;
-pub(super) const SETTINGS: u8 = 4;
-pub(super) const PUSH_PROMISE: u8 = 5;
-pub(super) const PING: u8 = 6;
-pub(super) const GOAWAY: u8 = 7;
-pub(super) const WINDOW_UPDATE: u8 = 8;
-pub(super) const CONTINUATION: u8 = 9;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PUSH_PROMISE: u8 = 5;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
 
-pub(super) const END_STREAM: u8 = 1;
-pub(super) const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
 /// A frame.
-pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut bytes = length[1..].to_vec();
     bytes.extend_from_slice(&[kind, flags]);
@@ -29,7 +29,7 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 }
 
 /// A header block of literals that nobody remembers (RFC 7541 section 6.2.2).
-pub(super) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in fields {
         bytes.push(0);
@@ -41,7 +41,7 @@ pub(super) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// A string as it is (RFC 7541 section 5.2).
-pub(super) fn string(bytes: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn string(bytes: &mut Vec<u8>, text: &[u8]) {
     match u8::try_from(text.len()) {
         Ok(length @ 0..127) => bytes.push(length),
         _ => {
@@ -58,26 +58,26 @@ pub(super) fn string(bytes: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// A whole head in one frame.
-pub(super) fn head(stream: u32, fields: &[(&str, &str)], flags: u8) -> Vec<u8> {
+pub(crate) fn head(stream: u32, fields: &[(&str, &str)], flags: u8) -> Vec<u8> {
     frame(HEADERS, flags | END_HEADERS, stream, &block(fields))
 }
 
 /// What a server said of the first stream, up to its end or the connection's.
 #[derive(Debug, Default)]
-pub(super) struct Said {
-    pub(super) status: Option<u16>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Said {
+    pub(crate) status: Option<u16>,
+    pub(crate) body: Vec<u8>,
     /// The code of a `RST_STREAM`.
-    pub(super) reset: Option<u32>,
+    pub(crate) reset: Option<u32>,
     /// The code of a GOAWAY.
-    pub(super) go_away: Option<u32>,
+    pub(crate) go_away: Option<u32>,
     /// Whether the connection ended.
-    pub(super) closed: bool,
+    pub(crate) closed: bool,
 }
 
 impl Said {
     /// Reads until the first stream is over.
-    pub(super) async fn of(io: &mut (impl AsyncRead + Unpin)) -> Self {
+    pub(crate) async fn of(io: &mut (impl AsyncRead + Unpin)) -> Self {
         let mut said = Self::default();
         while !said.hear(io).await {}
         said
@@ -101,14 +101,14 @@ impl Said {
     }
 
     /// The code of a refusal.
-    pub(super) fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
         body["errors"][0]["code"].as_str().unwrap_or("").to_owned()
     }
 }
 
 /// The next frame: kind, flags, stream and payload.
-pub(super) async fn next(
+pub(crate) async fn next(
     io: &mut (impl AsyncRead + Unpin),
 ) -> std::io::Result<(u8, u8, u32, Vec<u8>)> {
     let mut head = [0; 9];

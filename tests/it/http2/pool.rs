@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -118,6 +119,38 @@ async fn a_post_takes_a_new_connection_where_upstream_has_closed_the_old_one() {
         eventually("the end was noticed", || gone.load(Ordering::SeqCst) == n).await;
     }
     assert_eq!(origin.connections(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_keeps_away_from_a_connection_that_was_idle_for_as_long_as_upstream_once_allowed() {
+    let origin = Origin::start(
+        NA,
+        Face::speaking(&["http/1.1"]),
+        |number, mut stream| async move {
+            let mut answers = if number == 1 { 1 } else { usize::MAX };
+            while read_head(&mut stream).await.is_ok() && answers > 0 {
+                answers -= 1;
+                stream.write_all(OK).await.unwrap();
+            }
+        },
+    )
+    .await;
+    let sidecar = TestSidecar::with(standing_in(&origin)).await;
+    let mut client = Http1::open(&sidecar, NA).await;
+    assert_eq!(client.ask(get("/_sandbox/x")).await.head.status, 200);
+    let idle = tokio::time::Instant::now();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    // closed as it comes, and repeated on a second connection
+    assert_eq!(client.ask(get("/_sandbox/x")).await.head.status, 200);
+    let allowed = idle.elapsed();
+    assert_eq!(client.ask(post("/_sandbox/x", "")).await.head.status, 200);
+    assert_eq!(origin.connections(), 2, "one just used is used again");
+    tokio::time::sleep(allowed).await;
+    assert_eq!(client.ask(post("/_sandbox/x", "")).await.head.status, 200);
+    assert_eq!(origin.connections(), 3, "one left alone so long is not");
+    tokio::time::sleep(allowed).await;
+    assert_eq!(client.ask(get("/_sandbox/x")).await.head.status, 200);
+    assert_eq!(origin.connections(), 3, "but a GET may try it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -52,6 +52,7 @@ use crate::proxy::crowd::Crowd;
 use crate::proxy::listen::{self, Inherited, ListenError, Sockets, Unclaimed};
 use crate::proxy::load::Load;
 use crate::proxy::login::Logins;
+use crate::proxy::replay::Room;
 use crate::proxy::{Shared, Worker, World};
 use crate::roster::{Passes, Profiles};
 use crate::store::watched::Watched;
@@ -386,6 +387,7 @@ fn rooms(
         permits: Arc::new(Semaphore::new(config.listen.limits.max_connections)),
         crowd: Crowd::new(config.listen.limits.max_connections),
         load: Load::new(config.listen.limits.max_connections),
+        room: Arc::new(Room::new(config.listen.limits.replay_body)),
         tasks,
         via: via(),
         first_id: rand::random(),

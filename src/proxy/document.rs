@@ -53,7 +53,12 @@ pub(super) async fn relay(
     }
     audited::document(connection, world, &tenant, &admitted.method, record).await?;
     record.attempts = 1;
-    let body = Source::new(admitted.body, 0, Arc::clone(&record.bytes));
+    let body = Source::new(
+        admitted.body,
+        0,
+        Arc::clone(&record.bytes),
+        &connection.shared().room,
+    );
     let outbound = head::without_credential(
         &admitted.method,
         &admitted.target,

@@ -132,6 +132,8 @@ pub struct Shared {
     pub crowd: crowd::Crowd,
     /// Places for requests.
     pub load: load::Load,
+    /// Memory for bodies that may have to be sent again.
+    pub room: Arc<replay::Room>,
     /// Task tracker.
     pub tasks: Tasks,
     /// Our Via pseudonym (RFC 9110 section 7.6.3), new for each process.

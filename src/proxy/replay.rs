@@ -1,13 +1,13 @@
 //! A request body that streams through, and is kept while it does, up to a bound, for one replay.
 //!
 //! Job: hand frames on as they come; remember them; start over when asked to.
-//! Invariants: nothing is held back for the sake of a replay; at most `limit` bytes are kept; a body that was superseded
-//! yields an error, so that no two attempts read the client at once; what has not arrived yet is read by the new attempt;
+//! Invariants: nothing is held back for the sake of a replay; at most `limit` bytes are kept of a body, and of all together no more
+//! than there is [`Room`] for; a body that was superseded yields an error, so that no two attempts read the client at once; what has not arrived yet is read by the new attempt;
 //! trailers go on without what a head may not carry either.
-//! Failure mode: beyond the bound a replay is refused ([`Source::again`] gives `None`).
+//! Failure mode: beyond either bound a replay is refused ([`Source::again`] gives `None`).
 
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -17,6 +17,33 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::upload::Upload;
 use crate::telemetry::record;
+
+/// What all bodies together may take, so that many large ones at once do not exhaust a container's memory: an eighth of the 512 MiB that are deployed.
+const ROOM: usize = 64 << 20;
+
+/// The memory that is left to keep bodies in.
+#[derive(Debug)]
+pub struct Room(AtomicUsize);
+
+impl Room {
+    /// For one body of the largest size that is kept, at least.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self(AtomicUsize::new(ROOM.max(limit)))
+    }
+
+    /// Takes some of it, if there is as much.
+    fn take(&self, bytes: usize) -> bool {
+        let less = |left: usize| left.checked_sub(bytes);
+        self.0
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
 
 /// Where a request's body comes from, for as many attempts as it takes.
 #[derive(Clone, Debug)]
@@ -34,6 +61,9 @@ struct Kept {
     turn: u32,
     hint: SizeHint,
     counted: Arc<record::Bytes>,
+    room: Arc<Room>,
+    /// Of the room.
+    taken: usize,
 }
 
 /// One attempt's view of the body.
@@ -57,9 +87,14 @@ pub enum BodyError {
 }
 
 impl Source {
-    /// Takes over a request's body, of which at most `limit` bytes are kept; counts bytes as they arrive.
+    /// Takes over a request's body, of which at most `limit` bytes are kept where there is room; counts bytes as they arrive.
     #[must_use]
-    pub fn new(incoming: Upload, limit: usize, counted: Arc<record::Bytes>) -> Self {
+    pub fn new(
+        incoming: Upload,
+        limit: usize,
+        counted: Arc<record::Bytes>,
+        room: &Arc<Room>,
+    ) -> Self {
         if incoming.is_end_stream() {
             return Self(None);
         }
@@ -77,6 +112,8 @@ impl Source {
             turn: 0,
             hint,
             counted,
+            room: Arc::clone(room),
+            taken: 0,
         };
         Self(Some(Arc::new(Mutex::new(kept))))
     }
@@ -140,12 +177,22 @@ impl Kept {
             return;
         }
         self.bytes += data.len();
-        if self.bytes > self.limit {
+        // a frame takes its place in the list too: a body may come byte by byte
+        let takes = data.len() + size_of::<Bytes>();
+        if self.bytes <= self.limit && self.room.take(takes) {
+            self.taken += takes;
+            self.frames.push(data.clone());
+        } else {
             self.too_large = true;
             self.frames = Vec::new();
-        } else {
-            self.frames.push(data.clone());
+            self.room.give_back(std::mem::take(&mut self.taken));
         }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.room.give_back(self.taken);
     }
 }
 
@@ -213,5 +260,26 @@ impl Body for Replay {
             .as_ref()
             // no exact zero: hyper would make a Content-Length of it where HTTP/2 has none
             .map_or_else(SizeHint::default, |source| lock(source).hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_gives_what_it_has_and_gives_it_again_once_it_is_back() {
+        let room = Room::new(0);
+        assert!(room.take(ROOM - 1));
+        assert!(!room.take(2), "more than is left");
+        assert!(room.take(1));
+        assert!(!room.take(1));
+        room.give_back(ROOM);
+        assert!(room.take(ROOM));
+    }
+
+    #[test]
+    fn a_room_holds_one_body_of_the_largest_size_that_is_kept() {
+        assert!(Room::new(2 * ROOM).take(2 * ROOM));
     }
 }

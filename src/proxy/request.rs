@@ -431,6 +431,7 @@ fn authorize(
         admitted.body,
         world.config.listen.limits.replay_body,
         Arc::clone(&record.bytes),
+        &connection.shared().room,
     );
     let operation = Catalog::embedded().find(&admitted.method, admitted.target.path());
     Ok(Authorized {

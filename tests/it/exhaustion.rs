@@ -1,4 +1,7 @@
-//! What the machine runs out of: descriptors, and clients that take many connections and give nothing for them.
+//! What the machine runs out of: descriptors and memory, and clients that take many connections and give nothing for them.
+
+mod connections;
+mod memory;
 
 use std::time::Duration;
 
@@ -6,25 +9,20 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::support::child::ChildSidecar;
+use crate::support::kernel::descriptors;
 use crate::support::sidecar::{NA, Setup};
 
 const ORDERS: &str = "/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER";
 
-/// Descriptors that the process has open.
-fn descriptors(sidecar: &ChildSidecar) -> usize {
-    let folder = format!("/proc/{}/fd", sidecar.id());
-    std::fs::read_dir(folder).unwrap().count()
-}
-
 /// Waits until the number of descriptors that the process has open is as wanted.
 async fn until(sidecar: &ChildSidecar, wanted: impl Fn(usize) -> bool) {
     for _ in 0..1_000 {
-        if wanted(descriptors(sidecar)) {
+        if wanted(descriptors(sidecar.id())) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("{} descriptors are open", descriptors(sidecar));
+    panic!("{} descriptors are open", descriptors(sidecar.id()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -33,7 +31,7 @@ async fn without_descriptors_calls_are_refused_as_overloaded_and_served_again_wh
     let wrapper = ["/bin/sh", "-c", "ulimit -n 128 && exec \"$@\"", "sh"];
     let sidecar = ChildSidecar::under(&wrapper, &Setup::default()).await;
     let mut first = sidecar.inside(NA).await;
-    let before = descriptors(&sidecar);
+    let before = descriptors(sidecar.id());
     // each holds one; those that wait in the backlog hold none, and the accept loop waits for one
     let mut held = Vec::new();
     for _ in 0..128 {
@@ -70,7 +68,7 @@ async fn clients_that_speak_slowly_keep_nobody_waiting_and_leave_nothing_behind(
     let sidecar = ChildSidecar::with(setup, &[]).await;
     let mut other = sidecar.inside(NA).await;
     assert_eq!(other.get(NA, ORDERS, &[]).await.status, 200);
-    let before = descriptors(&sidecar);
+    let before = descriptors(sidecar.id());
     let mut slow = Vec::new();
     for n in 0..clients {
         let mut stream = TcpStream::connect(sidecar.proxy()).await.unwrap();

@@ -4,6 +4,7 @@ use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::support::child::ChildSidecar;
+use crate::support::kernel::kib;
 use crate::support::sidecar::{NA, Setup};
 
 const ORDERS: &str = "/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER";
@@ -11,15 +12,6 @@ const ORDERS: &str = "/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER";
 /// Runs what follows with a limit on locked memory, in KiB or `unlimited`.
 fn limited(limit: &str) -> String {
     format!("ulimit -l {limit} && exec \"$@\"")
-}
-
-/// A figure of the process's status, in KiB.
-fn status(sidecar: &ChildSidecar, name: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", sidecar.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let words = line.unwrap_or_else(|| panic!("{name}: {status}"));
-    let figure = words.split_whitespace().nth(1).unwrap();
-    figure.parse().unwrap()
 }
 
 /// Many connections at once are served: each takes memory that was not there at the start.
@@ -50,10 +42,10 @@ async fn where_any_amount_of_memory_may_be_locked_all_of_it_is() {
     let wrapper = ["/bin/sh", "-c", &limited(limit), "sh"];
     let sidecar = ChildSidecar::under(&wrapper, &Setup::default()).await;
     serves(&sidecar).await;
-    let (locked, there) = (status(&sidecar, "VmLck"), status(&sidecar, "VmSize"));
+    let (locked, there) = (kib(sidecar.id(), "VmLck"), kib(sidecar.id(), "VmSize"));
     // what the kernel maps into every process does not count
     assert!(locked > there / 2, "{locked} of {there} KiB");
-    assert!(status(&sidecar, "VmRSS") < 64 << 10, "it was all fetched");
+    assert!(kib(sidecar.id(), "VmRSS") < 64 << 10, "it was all fetched");
     let log = sidecar.stdout();
     assert!(log.contains("memory is locked: none of it"), "{log}");
 }
@@ -67,7 +59,7 @@ async fn where_memory_may_be_locked_up_to_a_limit_none_is_and_the_log_says_what_
     }
     let sidecar = ChildSidecar::under(&wrapper, &Setup::default()).await;
     serves(&sidecar).await;
-    assert_eq!(status(&sidecar, "VmLck"), 0);
+    assert_eq!(kib(sidecar.id(), "VmLck"), 0);
     let log = sidecar.stdout();
     assert!(log.contains("memory is not locked"), "{log}");
     assert!(log.contains("LimitMEMLOCK=infinity"), "{log}");

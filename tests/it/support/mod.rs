@@ -10,6 +10,7 @@ pub(crate) mod command;
 pub(crate) mod draw;
 pub(crate) mod fleet;
 pub(crate) mod gate;
+pub(crate) mod kernel;
 pub(crate) mod peer;
 pub(crate) mod search;
 pub(crate) mod sidecar;

@@ -32,8 +32,8 @@ class Server:
     # says goodbye over HTTP/2 as RFC 9113 asks leaves none in doubt.
     doubts = {"1.1": 0.005, "2": 0.0}
 
-    def __init__(self, home):
-        self.home = Path(home)
+    def __init__(self, home, version):
+        self.home, self.version = Path(home), version
         self.certificate, self.key, self.log = self.home / "server.pem", self.home / "server.key", self.home / "received"
         self.port, self.inner, self.started = free_port(), free_port(), []
         self.log.touch()
@@ -160,16 +160,18 @@ class Haproxy(Nginx):
 
 class Hypercorn(Server):
     name, protocols = "hypercorn", ("1.1", "2")
-    doubts = {"1.1": 0.005, "2": 0.2}  # it closes under calls that it is busy with
+    doubts = {"1.1": 0.005, "2": 0.02}
 
     def run(self):
         shutil.copy(HERE / "app.py", self.home)
+        # over HTTP/2 it ends a connection that has had enough in the middle of its answers, which nobody can mend
+        requests = REQUESTS if self.version == "1.1" else 1_000_000
         self.start("hypercorn.toml", f"""\
 bind = "127.0.0.1:{self.port}"
 certfile = "{self.certificate}"
 keyfile = "{self.key}"
 keep_alive_timeout = {self.idle}
-keep_alive_max_requests = {REQUESTS}
+keep_alive_max_requests = {requests}
 alpn_protocols = ["h2", "http/1.1"]
 """, str(TOOLS / "hypercorn"), "--config", "hypercorn.toml", "app:app", environment=os.environ | {"RECEIVED": str(self.log)})
         self.listening(self.port)
@@ -232,7 +234,7 @@ class Row:
 def play(binary, home, kind, version, calls, seed):
     """Starts a server and a sidecar before it, drives them, and judges what came of each call."""
     certificates(home)
-    server = kind(home)
+    server = kind(home, version)
     row = Row(kind.name, version, calls)
     try:
         server.run()
@@ -282,5 +284,5 @@ def judge(row, kind, driven, received):
     if done != row.calls:
         row.faults.append(f"{done} calls were made")
     # else nothing was closed at an awkward moment, and the row says nothing
-    if row.connections < row.calls / REQUESTS:
+    if row.connections < row.calls / 100:
         row.faults.append(f"only {row.connections} connections were made")

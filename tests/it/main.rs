@@ -48,6 +48,7 @@ mod reload;
 mod restricted;
 mod review;
 mod shutdown;
+mod soak;
 mod start;
 mod store;
 mod support;

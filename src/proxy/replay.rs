@@ -2,8 +2,8 @@
 //!
 //! Job: hand frames on as they come; remember them; start over when asked to.
 //! Invariants: nothing is held back for the sake of a replay; at most `limit` bytes are kept of a body, and of all together no more
-//! than there is [`Room`] for; a body that was superseded yields an error, so that no two attempts read the client at once; what has not arrived yet is read by the new attempt;
-//! trailers go on without what a head may not carry either.
+//! than there is [`Room`] for; a body that was superseded yields an error, so that no two attempts read the client at once; what
+//! has not arrived yet is read by the new attempt; trailers go on without what a head may not carry either.
 //! Failure mode: beyond either bound a replay is refused ([`Source::again`] gives `None`).
 
 use std::pin::Pin;
@@ -18,7 +18,8 @@ use http_body::{Body, Frame, SizeHint};
 use super::upload::Upload;
 use crate::telemetry::record;
 
-/// What all bodies together may take, so that many large ones at once do not exhaust a container's memory: an eighth of the 512 MiB that are deployed.
+/// What all bodies together may take, in bytes, so that many large ones at once do not exhaust a container's memory: an eighth of
+/// the 512 MiB that are deployed.
 const ROOM: usize = 64 << 20;
 
 /// The memory that is left to keep bodies in.

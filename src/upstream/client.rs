@@ -449,9 +449,7 @@ impl<B> Shelf<B> {
             turn: http2.then(Arc::default),
         }
     }
-}
 
-impl<B> Shelf<B> {
     fn has_closed(&mut self, idle_for: Duration) {
         let known = self
             .patience

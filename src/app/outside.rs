@@ -20,8 +20,9 @@ use crate::store::BoxFuture;
 use crate::task::Tasks;
 use crate::token::exchange::{ANSWER_BYTES, Answer, Get, Post, Transport};
 use crate::token::restricted::{Quota, TOKENS_PATH};
-use crate::upstream::client::{Client, Manner, Streamed};
+use crate::upstream::client::{Client, Manner};
 use crate::upstream::dial::Dialer;
+use crate::upstream::streamed::Streamed;
 
 /// The way of token requests to LWA and the Tokens API: the same dialling, trust and `connect_to` as the walk's.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use super::pulse::{Held, Owed, Serving};
 use super::replay::Replay;
 use crate::outcome::Reason;
 use crate::telemetry::record::{Outcome, Record};
-use crate::upstream::client::Streamed;
+use crate::upstream::streamed::Streamed;
 
 /// Sees the bytes of an answer go by, and is told when it ended well.
 pub trait Witness: Send + Sync + std::fmt::Debug {

@@ -29,7 +29,8 @@ use crate::telemetry::record::Record;
 use crate::telemetry::trace::{self, Step};
 use crate::token::judge::{self, Call, Meaning, READ_AHEAD};
 use crate::upstream::SendError;
-use crate::upstream::client::{Manner, Streamed};
+use crate::upstream::client::Manner;
+use crate::upstream::streamed::Streamed;
 
 /// An answer of upstream, partly read ahead where that was needed to judge it.
 #[derive(Debug)]

@@ -1,43 +1,30 @@
 //! One request to one origin, over a pooled connection.
 //!
-//! Job: pick an open connection or make one, send, wait for the head, stream the body, put the connection back.
-//! Invariants: one client for each core, so that nothing on the request path changes threads; an HTTP/1.1 connection goes
-//! back only after its answer was read to the end; a request that cannot be repeated is not written to one that has been idle
-//! for about as long as its origin was seen to leave one open; an app that speaks HTTP/1.1 is served over HTTP/1.1 where the
-//! origin offers it, and one that speaks HTTP/2 over HTTP/2.
+//! Job: take an open connection or make one, send, wait for the head.
+//! Invariants: one client for each core, so that nothing on the request path changes threads; an app that speaks HTTP/1.1 is
+//! served over HTTP/1.1 where the origin offers it, and one that speaks HTTP/2 over HTTP/2.
 //! Failure mode: a connection that failed before a byte of the request was written is replaced once, by a new one; GET and
 //! HEAD also where a reused connection closed before any byte of an answer. A request that an HTTP/2 origin says it has not
 //! processed (RFC 9113 section 8.7) is sent again a few times, whatever its method. Everything else is a [`SendError`].
 
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, Response, Uri, Version, header, uri};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::Instant;
 
 use super::SendError;
 use super::dial::Dialer;
-use crate::map::Map;
+use super::pool::{Key, Pool, Sender};
+use super::streamed::{Back, Streamed};
 use crate::name::Authority;
 use crate::task::{Executor, Tasks};
-
-/// Most idle connections kept for one origin on one core; more are closed as they fall idle.
-const IDLE_PER_ORIGIN: usize = 256;
-
-/// How long an idle connection is trusted: shorter than the 60 s after which common load balancers close theirs.
-const IDLE_FOR: Duration = Duration::from_secs(50);
-
-/// How long it counts that an origin closed an idle connection early. It may have been restarted, and is more patient otherwise.
-const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// How often a request is sent again that the origin says it did not process. A connection that says goodbye turns away all
 /// requests that were just put on it, and they meet again on the next one, which may have had enough of them as soon.
@@ -88,10 +75,7 @@ impl<B: Payload> Client<B> {
     pub fn new(dialer: Arc<Dialer>, tasks: Tasks, response_timeout: Duration) -> Self {
         Self {
             dialer,
-            pool: Arc::new(Pool {
-                shelves: Mutex::default(),
-                closed: AtomicBool::new(false),
-            }),
+            pool: Arc::new(Pool::new()),
             tasks,
             response_timeout,
         }
@@ -402,241 +386,4 @@ fn is_no_application_protocol(error: &std::io::Error) -> bool {
             rustls::AlertDescription::NoApplicationProtocol
         ))
     )
-}
-
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Key {
-    to: Authority,
-    http2: bool,
-}
-
-enum Sender<B> {
-    Http1(http1::SendRequest<B>),
-    /// With the number of its connection.
-    Http2(u64, http2::SendRequest<B>),
-}
-
-impl<B> Sender<B> {
-    const fn serial(&self) -> Option<u64> {
-        match self {
-            Self::Http1(_) => None,
-            Self::Http2(serial, _) => Some(*serial),
-        }
-    }
-}
-
-/// Idle connections. Locked for moments, by one core.
-struct Pool<B> {
-    shelves: Mutex<Map<Key, Shelf<B>>>,
-    closed: AtomicBool,
-}
-
-struct Shelf<B> {
-    idle: Vec<(Instant, http1::SendRequest<B>)>,
-    /// The shortest time that the origin was seen to leave an idle connection open, and when it was.
-    patience: Option<(Duration, Instant)>,
-    shared: Option<(u64, http2::SendRequest<B>)>,
-    /// Taken by whoever makes the connection that all can share; none where the origin does not speak HTTP/2.
-    turn: Option<Arc<tokio::sync::Mutex<()>>>,
-}
-
-impl<B> Shelf<B> {
-    fn empty(http2: bool) -> Self {
-        Self {
-            idle: Vec::new(),
-            patience: None,
-            shared: None,
-            turn: http2.then(Arc::default),
-        }
-    }
-
-    fn has_closed(&mut self, idle_for: Duration) {
-        let known = self
-            .patience
-            .is_some_and(|(shortest, seen)| shortest <= idle_for && seen.elapsed() < REMEMBERED);
-        if !known {
-            self.patience = Some((idle_for, Instant::now()));
-        }
-    }
-
-    /// Whether a connection that has been idle for so long might be closed just now: half of what the origin was seen to allow.
-    fn may_close(&self, idle_for: Duration) -> bool {
-        self.patience
-            .is_some_and(|(shortest, seen)| idle_for > shortest / 2 && seen.elapsed() < REMEMBERED)
-    }
-}
-
-impl<B: Payload> Pool<B> {
-    /// The connection that was used last, the least likely to be stale, and how long it has been idle. A request that cannot be
-    /// repeated gets none that the origin may be about to close.
-    fn take(&self, key: &Key, repeatable: bool) -> Option<(Sender<B>, Duration)> {
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        let shelf = shelves.get_mut(key)?;
-        if let Some((serial, shared)) = &shelf.shared {
-            return Some((Sender::Http2(*serial, shared.clone()), Duration::ZERO));
-        }
-        while let Some((since, sender)) = shelf.idle.pop() {
-            let idle_for = since.elapsed();
-            if idle_for > IDLE_FOR {
-                // everything below is older still
-                shelf.idle.clear();
-            } else if sender.is_closed() {
-                shelf.has_closed(idle_for);
-            } else if !repeatable && shelf.may_close(idle_for) {
-                shelf.idle.push((since, sender));
-                return None;
-            } else {
-                return Some((Sender::Http1(sender), idle_for));
-            }
-        }
-        None
-    }
-
-    /// Notes that an origin has closed a connection that was idle for at most so long.
-    fn has_closed(&self, key: &Key, idle_for: Duration) {
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shelf) = shelves.get_mut(key) {
-            shelf.has_closed(idle_for);
-        }
-    }
-
-    /// Keeps an HTTP/1.1 connection whose last answer was read.
-    fn put(&self, key: &Key, sender: http1::SendRequest<B>) {
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.closed.load(Ordering::Relaxed) {
-            return;
-        }
-        let shelf = shelves
-            .entry(key.clone())
-            .or_insert_with(|| Shelf::empty(key.http2));
-        if shelf.idle.len() < IDLE_PER_ORIGIN && !sender.is_closed() {
-            shelf.idle.push((Instant::now(), sender));
-        }
-    }
-
-    /// Offers an HTTP/2 connection to all requests for its origin; its number.
-    fn share(&self, key: &Key, sender: http2::SendRequest<B>) -> u64 {
-        static SERIAL: AtomicU64 = AtomicU64::new(0);
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.closed.load(Ordering::Relaxed) {
-            let shelf = shelves
-                .entry(key.clone())
-                .or_insert_with(|| Shelf::empty(key.http2));
-            shelf.shared = Some((serial, sender));
-        }
-        serial
-    }
-
-    fn close(&self) {
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        // set under the lock, so that no connection is put back behind our back
-        self.closed.store(true, Ordering::Relaxed);
-        shelves.clear();
-    }
-
-    /// The connection that can be shared, if there is one.
-    fn shared(&self, key: &Key) -> Option<Sender<B>> {
-        let shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        let (serial, sender) = shelves.get(key)?.shared.as_ref()?;
-        Some(Sender::Http2(*serial, sender.clone()))
-    }
-
-    /// What to wait for before a connection is made that can be shared; `None` where connections are made side by side.
-    fn turn(&self, key: &Key) -> Option<Arc<tokio::sync::Mutex<()>>> {
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        let shelf = shelves
-            .entry(key.clone())
-            .or_insert_with(|| Shelf::empty(key.http2));
-        shelf.turn.clone()
-    }
-
-    /// The origin does not speak HTTP/2, although it was offered: its connections need no turns.
-    fn shares_nothing(&self, key: &Key) {
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shelf) = shelves.get_mut(key) {
-            shelf.turn = None;
-        }
-    }
-
-    /// Drops the shared connection of an origin, if it is still this one.
-    fn forget(&self, key: &Key, serial: Option<u64>) {
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(shelf) = shelves.get_mut(key) else {
-            return;
-        };
-        if shelf.shared.as_ref().map(|(held, _)| *held) == serial {
-            shelf.shared = None;
-        }
-    }
-}
-
-impl<B> std::fmt::Debug for Pool<B> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").finish_non_exhaustive()
-    }
-}
-
-/// An answer's body. Read to its end, it gives its HTTP/1.1 connection back.
-#[derive(Debug)]
-pub struct Streamed<B: Payload> {
-    incoming: Incoming,
-    back: Option<Back<B>>,
-}
-
-struct Back<B> {
-    pool: Arc<Pool<B>>,
-    key: Key,
-    sender: http1::SendRequest<B>,
-}
-
-impl<B> std::fmt::Debug for Back<B> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Back")
-            .field("key", &self.key)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<B: Payload> Streamed<B> {
-    fn new(incoming: Incoming, back: Option<Back<B>>) -> Self {
-        let mut body = Self { incoming, back };
-        if body.incoming.is_end_stream() {
-            body.give_back();
-        }
-        body
-    }
-
-    fn give_back(&mut self) {
-        if let Some(Back { pool, key, sender }) = self.back.take() {
-            pool.put(&key, sender);
-        }
-    }
-}
-
-impl<B: Payload> Body for Streamed<B> {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        match &frame {
-            None => self.give_back(),
-            Some(Ok(_)) if self.incoming.is_end_stream() => self.give_back(),
-            Some(Ok(_)) => {}
-            Some(Err(_)) => self.back = None,
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
 }

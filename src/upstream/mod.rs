@@ -12,7 +12,9 @@ pub mod client;
 pub mod dial;
 pub mod linger;
 pub mod plain;
+mod pool;
 pub mod resolve;
+pub mod streamed;
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]

@@ -26,6 +26,7 @@ want iptables command -v iptables-restore
 want python3 command -v python3
 want python3-venv python3 -c 'import ensurepip, venv'
 want valgrind command -v valgrind
+want shellcheck command -v shellcheck
 want nodejs command -v node
 want npm command -v npm
 want default-jdk-headless has_java_compiler

@@ -12,6 +12,10 @@ use super::{Config, EgressMode, Environment, ProxyAuth, Region, RouteRule, Store
 
 mod operation;
 
+/// Most routes without an operation that are compared with all operations for the one that was meant: a person reads no more,
+/// and each comparison takes tenths of a millisecond.
+const COMPARED: usize = 100;
+
 /// One piece of advice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Warning {
@@ -31,16 +35,24 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
     store(config, &mut found);
     egress(config, &mut found);
     regions(config, &mut found);
+    let catalog = Catalog::embedded();
+    let mut strangers = 0;
     for (index, route) in config.routes.iter().enumerate() {
         let path = format!("routes[{index}]");
         scope(config, route, &path, &mut found);
         for (index, allow) in route.allow.iter().enumerate() {
             let path = format!("{path}.allow[{index}]");
-            let catalog = Catalog::embedded();
-            match catalog.by_template(&allow.method, &allow.template) {
-                Some(known) => operation::known(route, known, &path, &mut found),
-                None => operation::unknown(allow, catalog.operations(), &path, &mut found),
+            if let Some(known) = catalog.by_template(&allow.method, &allow.template) {
+                operation::known(route, known, &path, &mut found);
+                continue;
             }
+            strangers += 1;
+            let compared = if strangers <= COMPARED {
+                catalog.operations()
+            } else {
+                &[]
+            };
+            operation::unknown(allow, compared, &path, &mut found);
         }
     }
     found
@@ -215,6 +227,23 @@ mod tests {
                 "add it to a tenant's `scopes`, or correct its spelling".to_owned()
             )]
         );
+    }
+
+    #[test]
+    fn the_operation_that_was_meant_is_looked_for_behind_so_many_strangers_and_no_more() {
+        let routes: String = (0..=COMPARED)
+            .map(|n| format!("  - {{ allow: GET /orders/v0/ordres{n} }}\n"))
+            .collect();
+        let config = config(&format!("routes:\n{routes}"));
+        let mut remedies = warnings(&config).into_iter().map(|told| told.remedy);
+        assert!(
+            remedies
+                .by_ref()
+                .take(COMPARED)
+                .all(|remedy| remedy == "did you mean GET /orders/v0/orders?")
+        );
+        let last = "keep it only if Amazon's documentation has it".to_owned();
+        assert_eq!(remedies.collect::<Vec<_>>(), [last]);
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub(super) fn known(
     }
 }
 
-/// Says that an entry is no operation of the catalog, and which is near.
+/// Says that an entry is no operation of the catalog, and which of these is near.
 pub(super) fn unknown(
     allow: &Allow,
     operations: &[Operation],
@@ -84,17 +84,23 @@ pub(super) fn unknown(
         method: method.clone(),
         template: operation.path.clone(),
     };
+    let shape = allow.shape();
     let same_path = operations
         .iter()
-        .find(|operation| spelt(operation).shape() == allow.shape());
-    let paths = operations
-        .iter()
-        .filter(|operation| operation.method == *method)
-        .map(|operation| operation.path.as_str());
-    let remedy = match (same_path, nearest(template, paths)) {
-        (Some(other), _) => format!("did you mean {} {}?", other.method, other.path),
-        (None, Some(path)) => format!("did you mean {method} {path}?"),
-        (None, None) => "keep it only if Amazon's documentation has it".to_owned(),
+        .find(|operation| spelt(operation).shape() == shape);
+    let near = || {
+        let paths = operations
+            .iter()
+            .filter(|operation| operation.method == *method)
+            .map(|operation| operation.path.as_str());
+        nearest(template, paths).map(|path| (method, path))
+    };
+    let meant = same_path
+        .map(|other| (&other.method, other.path.as_str()))
+        .or_else(near);
+    let remedy = match meant {
+        Some((method, path)) => format!("did you mean {method} {path}?"),
+        None => "keep it only if Amazon's documentation has it".to_owned(),
     };
     let problem = format!("the catalog has no operation {method} {template}");
     warn(found, path, problem, remedy);

@@ -189,3 +189,28 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Rewound<T> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_closes_within_its_hello_or_never_ends_it_is_not_waited_for() {
+        let (mut client, mut door) = tokio::io::duplex(4 << 10);
+        client.write_all(&[HANDSHAKE, 3, 1, 2, 0, 1]).await.unwrap();
+        drop(client);
+        let ended = read(&mut door).await.unwrap_err();
+        assert_eq!(ended.kind(), io::ErrorKind::UnexpectedEof);
+
+        // as long as TLS lets a message be, in records of 16 KiB
+        let (mut client, mut door) = tokio::io::duplex(1 << 20);
+        let mut record = vec![HANDSHAKE, 3, 1, 0x40, 0];
+        record.extend([1, 0, 0xff, 0xff]);
+        record.resize(5 + (16 << 10), 0);
+        for _ in 0..5 {
+            client.write_all(&record).await.unwrap();
+        }
+        let refused = read(&mut door).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -330,6 +330,19 @@ async fn a_login_that_the_store_cannot_confirm_is_refused_on_the_call_and_never_
 }
 
 #[tokio::test]
+async fn a_login_that_the_store_cannot_confirm_opens_no_tunnel() {
+    let sidecar = TestSidecar::start().await;
+    sidecar.put_proxy_key("beta", KEY).await;
+    std::fs::write(sidecar.folder.path().join("store.sealed"), "nonsense").unwrap();
+    let login = basic("beta", KEY);
+    let fields = [("proxy-authorization", &*login)];
+    let (answer, _) = sidecar.connect("tunnel.example:443", &fields).await;
+    let refusal = answer.refusal();
+    assert_eq!((refusal.status, &*refusal.code), (503, "token_unavailable"));
+    assert!(refusal.details.starts_with("store: "), "{refusal:?}");
+}
+
+#[tokio::test]
 async fn a_login_and_a_phantom_of_two_tenants_are_refused() {
     let sidecar = TestSidecar::start().await;
     sidecar.put_proxy_key("beta", KEY).await;
@@ -498,4 +511,27 @@ async fn a_restricted_data_token_that_the_routes_do_not_cover_is_refused() {
             "{resource}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_restricted_data_token_is_for_one_to_fifty_resources_with_a_method_each() {
+    let sidecar = TestSidecar::start().await;
+    let mut inside = sidecar.inside(NA).await;
+    let good = r#"{"method":"GET","path":"/orders/v0/orders/902-1/address"}"#;
+    let bad = r#"{"method":"G T","path":"/orders/v0/orders/902-1/address"}"#;
+    for (resources, want) in [
+        (vec![], 400),
+        (vec![good], 200),
+        (vec![good; 50], 200),
+        (vec![good; 51], 400),
+        (vec![good, bad], 400),
+    ] {
+        let body = format!(r#"{{"restrictedResources":[{}]}}"#, resources.join(","));
+        let answer = inside.ask(request("POST", NA, TOKENS, &[], &body)).await;
+        assert_eq!(answer.status, want, "{} resources", resources.len());
+        if want == 400 {
+            assert_eq!(answer.refused(), (400, "bad_request".to_owned()));
+        }
+    }
+    assert_eq!(sidecar.received(), []);
 }

@@ -30,6 +30,25 @@ fn an_app_without_a_secret_is_refused_with_the_command_that_mends_it() {
 }
 
 #[test]
+fn a_grant_without_a_refresh_token_is_refused_with_the_command_that_mends_it() {
+    let acme = TenantId::parse("acme").unwrap();
+    for fields in [&[][..], &[("refresh_token", "\n")][..]] {
+        assert_eq!(
+            Grant::from_record(&acme, &record(fields))
+                .unwrap_err()
+                .to_string(),
+            "tenants/acme/grant in the store has no refresh_token; run `spapi-sidecar tenant put-token acme`"
+        );
+    }
+}
+
+#[test]
+fn the_key_of_phantoms_is_not_printed() {
+    let key = PhantomKeyMaterial::generate().unwrap();
+    assert_eq!(format!("{key:?}"), "PhantomKeyMaterial(…)");
+}
+
+#[test]
 fn views_survive_being_written_and_read() {
     let erp = AppId::parse("erp").unwrap();
     let fields = record(&[

@@ -212,5 +212,15 @@ mod tests {
         }
         let refused = read(&mut door).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+
+        // or one byte a record
+        let (mut client, mut door) = tokio::io::duplex(1 << 20);
+        let message = [1, 0, 0xff, 0xff].into_iter().chain(std::iter::repeat(0));
+        for byte in message.take(HELLO_BYTES / 6 + 1) {
+            let record = [HANDSHAKE, 3, 1, 0, 1, byte];
+            client.write_all(&record).await.unwrap();
+        }
+        let refused = read(&mut door).await.unwrap_err();
+        assert_eq!(refused.to_string(), "the ClientHello is too long");
     }
 }

@@ -304,7 +304,7 @@ mod tests {
         let bench = Bench::with("old").await;
         let replacement = bench.replaced("old", "new");
         assert_eq!(bench.used_instead_of("old"), "new");
-        assert_eq!(bench.all.tenants(), [bench.acme.clone()]);
+        assert_eq!(bench.all.tenants(), std::slice::from_ref(&bench.acme));
         bench.keep(&replacement).await;
         assert_eq!(bench.stored().await, holding("new", 2));
         assert!(bench.all.tenants().is_empty());
@@ -364,7 +364,7 @@ mod tests {
         bench.keep(&first).await;
         assert_eq!(
             bench.all.tenants(),
-            [bench.acme.clone()],
+            std::slice::from_ref(&bench.acme),
             "the other is held"
         );
         bench.put("by hand").await;

@@ -179,7 +179,16 @@ mod tests {
         let key = |key: &str, record: &RecordKey| {
             opening_key(Some(&transit(key)), record).map(|(mount, name)| format!("{mount}/{name}"))
         };
-        assert_eq!(key("spapi-{tenant}", &grant).unwrap(), "transit/spapi-acme");
+        let acme = || TenantId::parse("acme").unwrap();
+        for record in [
+            RecordKey::Grant(acme()),
+            RecordKey::Profile(acme()),
+            RecordKey::Preflight(acme()),
+            RecordKey::ProxyKey(acme()),
+        ] {
+            let opened = key("spapi-{tenant}", &record);
+            assert_eq!(opened.unwrap(), "transit/spapi-acme", "{record}");
+        }
         assert_eq!(key("spapi", &grant).unwrap(), "transit/spapi");
         assert_eq!(key("spapi", &app).unwrap(), "transit/spapi");
         let refused = key("spapi-{tenant}", &app).unwrap_err().to_string();

@@ -343,6 +343,48 @@ async fn a_login_that_the_store_cannot_confirm_opens_no_tunnel() {
 }
 
 #[tokio::test]
+async fn a_login_that_the_store_cannot_confirm_is_vended_what_names_nobody() {
+    let sidecar = TestSidecar::start().await;
+    sidecar.put_proxy_key("beta", KEY).await;
+    std::fs::write(sidecar.folder.path().join("store.sealed"), "nonsense").unwrap();
+    let login = basic("beta", KEY);
+    let mut inside = sidecar
+        .inside_with(LWA, &[("proxy-authorization", &login)])
+        .await;
+    let asked = request("POST", LWA, "/auth/o2/token", &[], "refresh_token=x");
+    assert_eq!(inside.ask(asked).await.status, 200);
+    let record = sidecar.record().await;
+    assert_eq!(record["operation"], "token", "{record}");
+    assert!(record["tenant"].is_null(), "{record}");
+}
+
+#[tokio::test]
+async fn a_real_token_behind_a_login_is_dropped_for_that_of_the_logins_tenant() {
+    let sidecar = TestSidecar::start().await;
+    sidecar.put_proxy_key("beta", KEY).await;
+    let login = basic("beta", KEY);
+    let real = [("x-amz-access-token", "Atza|IwEBIcanaryOfTheProgramItself")];
+    let fields = [("proxy-authorization", &*login)];
+    let mut inside = sidecar.inside_with(NA, &fields).await;
+    assert_eq!(inside.get(NA, ORDERS, &real).await.status, 200);
+    assert_eq!(sidecar.whose(), [Some("beta".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_real_token_behind_a_login_that_the_store_cannot_confirm_leads_nowhere() {
+    let sidecar = TestSidecar::start().await;
+    sidecar.put_proxy_key("beta", KEY).await;
+    std::fs::write(sidecar.folder.path().join("store.sealed"), "nonsense").unwrap();
+    let login = basic("beta", KEY);
+    let real = [("x-amz-access-token", "Atza|IwEBIcanaryOfTheProgramItself")];
+    let fields = [("proxy-authorization", &*login)];
+    let mut inside = sidecar.inside_with(NA, &fields).await;
+    let answer = inside.get(NA, ORDERS, &real).await;
+    assert_eq!(answer.refused(), (503, "token_unavailable".to_owned()));
+    assert_eq!(sidecar.received(), []);
+}
+
+#[tokio::test]
 async fn a_login_and_a_phantom_of_two_tenants_are_refused() {
     let sidecar = TestSidecar::start().await;
     sidecar.put_proxy_key("beta", KEY).await;

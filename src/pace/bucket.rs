@@ -60,7 +60,7 @@ impl Plan {
     /// By how much the ways of two requests may differ before Amazon's bucket, filled by this plan, can run dry.
     #[must_use]
     pub fn tolerated(self) -> Duration {
-        Duration::from_secs_f64(self.kept_back().max(self.rate * SPREAD) / self.rate)
+        Duration::from_secs_f64(self.kept_back() / self.rate)
     }
 
     /// Tokens that [`Bucket::take`] leaves, so that requests that bunch together on their way do not overflow Amazon's bucket.
@@ -274,6 +274,7 @@ mod tests {
         assert_eq!(at_once, 10);
         assert_eq!(one_of_four.wait(0, 4, now).as_millis(), 400);
         assert_eq!(one_of_four.wait(0, 1, now).as_millis(), 100);
+        assert!(!one_of_four.take_reserve(4, now), "a quarter of one");
     }
 
     #[test]
@@ -339,6 +340,42 @@ mod tests {
         assert_eq!(bucket.wait(0, 1, now).as_millis(), 250);
         for absurd in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e9] {
             assert!(!bucket.learn(absurd, 1, now), "{absurd}");
+        }
+    }
+
+    #[test]
+    fn a_repeat_after_as_long_as_amazons_bucket_needs_for_a_token_gives_nothing_back() {
+        let now = Instant::now();
+        let mut bucket = bucket(0.5, 21.0, now);
+        bucket.drain(Duration::ZERO, 1, now);
+        let later = now + SECOND * 2;
+        bucket.relent(1, later);
+        assert_eq!(taken_at_once(&mut bucket, later), 1, "what the rate added");
+    }
+
+    #[test]
+    fn a_bucket_is_full_where_neither_a_token_nor_one_kept_back_is_missing() {
+        let now = Instant::now();
+        let mut bucket = bucket(1.0, 3.0, now);
+        assert!(bucket.is_full(1, now));
+        assert!(bucket.take_reserve(1, now));
+        assert!(!bucket.is_full(1, now), "one kept back is missing");
+        assert!(bucket.is_full(1, now + SECOND));
+        assert!(bucket.take(1, now + SECOND).is_ok());
+        assert!(!bucket.is_full(1, now + SECOND), "a token is missing");
+        assert!(bucket.is_full(1, now + SECOND * 2));
+    }
+
+    #[test]
+    fn ways_may_differ_by_what_is_kept_back_and_by_a_tenth_of_a_second_at_least() {
+        for (rate, burst, want) in [
+            (0.5, 30.0, 2_000),
+            (1.0, 1.0, 100),
+            (1.0, 1.5, 500),
+            (80.0, 100.0, 100),
+        ] {
+            let tolerated = Plan::parse(rate, burst).unwrap().tolerated();
+            assert_eq!(tolerated.as_millis(), want, "{rate} {burst}");
         }
     }
 

@@ -80,3 +80,38 @@ impl<'de> Visitor<'de> for Reader {
         Ok(Body::Object(all))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::value::{BytesDeserializer, Error};
+
+    use super::*;
+
+    #[test]
+    fn every_field_is_kept_in_order_the_repeated_ones_too() {
+        let text = r#"{"a":[null,true,-1,2,0.5,"x"],"b":{},"a":"y"}"#;
+        let items = vec![
+            Body::Null,
+            Body::Other,
+            Body::Other,
+            Body::Other,
+            Body::Other,
+            Body::Text("x".to_owned()),
+        ];
+        let want = Body::Object(vec![
+            ("a".to_owned(), Body::Array(items)),
+            ("b".to_owned(), Body::Object(Vec::new())),
+            ("a".to_owned(), Body::Text("y".to_owned())),
+        ]);
+        assert_eq!(serde_json::from_str::<Body>(text).unwrap(), want);
+    }
+
+    #[test]
+    fn what_no_json_holds_is_refused() {
+        let refused = Body::deserialize(BytesDeserializer::<Error>::new(b"x")).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "invalid type: byte array, expected JSON"
+        );
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! Job: read a ClientHello from a connection whose bytes may have to go elsewhere, and give back both the name it asks for and
 //! every byte read; say why one is refused.
-//! Invariants: bounded in size and time; nothing is written but the alert of a refusal; the bytes are handed on as they came.
+//! Invariants: bounded in size (rustls takes no more than 64 KiB before a ClientHello is whole) and time; nothing is written but
+//! the alert of a refusal; the bytes are handed on as they came.
 //! Failure mode: what is not a ClientHello, or one that nobody here can answer, is refused: with an alert, if it
 //! is a TLS handshake at all.
 //! Sources: RFC 8446 section 4.1.2; RFC 6066 section 3 (SNI).
@@ -19,9 +20,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use super::{Shared, respond};
 use crate::outcome::{Failure, Reason};
 use crate::telemetry::record::Record;
-
-/// Largest ClientHello that is read. Post-quantum key shares make them 2 KiB; a TLS record holds 16.
-const HELLO_BYTES: usize = 64 << 10;
 
 /// What a record with a ClientHello begins with (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
@@ -49,12 +47,6 @@ pub async fn read(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<
         let from = bytes.len();
         if io.read_buf(&mut bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if bytes.len() > HELLO_BYTES {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the ClientHello is too long",
-            ));
         }
         let mut fresh = bytes.get(from..).unwrap_or_default();
         // asked after every part: the acceptor's buffer has room for one record, unless it knows of a longer message
@@ -187,5 +179,34 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Rewound<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_closes_within_its_hello_or_never_ends_it_is_not_waited_for() {
+        let (mut client, mut door) = tokio::io::duplex(4 << 10);
+        client.write_all(&[HANDSHAKE, 3, 1, 2, 0, 1]).await.unwrap();
+        drop(client);
+        let ended = read(&mut door).await.unwrap_err();
+        assert_eq!(ended.kind(), io::ErrorKind::UnexpectedEof);
+
+        // as long as a message may be: in records of 16 KiB, and of one byte
+        for size in [16 << 10, 1] {
+            let (mut client, mut door) = tokio::io::duplex(1 << 20);
+            let mut message = vec![1, 0, 0xff, 0xff];
+            message.resize(64 << 10, 0);
+            for part in message.chunks(size) {
+                let [high, low] = u16::try_from(part.len()).unwrap().to_be_bytes();
+                let record = [&[HANDSHAKE, 3, 1, high, low], part].concat();
+                client.write_all(&record).await.unwrap();
+            }
+            drop(client);
+            let refused = read(&mut door).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidData, "{size}");
+        }
     }
 }

@@ -216,7 +216,89 @@ fn parse(field: &HeaderValue) -> Option<(TenantId, ProxyKey)> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::runtime::Handle;
+
     use super::*;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{BoxFuture, Expect, Fields, Folder, Record};
+
+    /// A store that says this once it is told to.
+    #[derive(Debug, Default)]
+    struct Store {
+        records: MemoryStore,
+        trouble: Mutex<Option<StoreError>>,
+    }
+
+    impl GrantStore for Store {
+        fn read<'a>(
+            &'a self,
+            key: &'a RecordKey,
+        ) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+            match self.trouble.lock().unwrap().clone() {
+                Some(trouble) => Box::pin(std::future::ready(Err(trouble))),
+                None => self.records.read(key),
+            }
+        }
+
+        fn write<'a>(
+            &'a self,
+            key: &'a RecordKey,
+            fields: Fields,
+            expect: Expect,
+        ) -> BoxFuture<'a, Result<u64, StoreError>> {
+            self.records.write(key, fields, expect)
+        }
+
+        fn list(&self, folder: Folder) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+            self.records.list(folder)
+        }
+
+        fn describe(&self) -> String {
+            "memory".to_owned()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_the_store_gave_is_believed_while_it_says_nothing_and_not_once_it_says_no() {
+        let store = Arc::new(Store::default());
+        let logins = Logins::new(
+            Arc::clone(&store) as Arc<dyn GrantStore>,
+            Tasks::new(Handle::current()),
+        );
+        let tenant = |id: &str| TenantId::parse(id).unwrap();
+        let key = ProxyKey::new("k7Zq2mXw".to_owned());
+        let fields = ProxyKeyHash::of(&key).into_fields();
+        let place = RecordKey::ProxyKey(tenant("acme"));
+        store.write(&place, fields, Expect::Absent).await.unwrap();
+        let opens = async || {
+            let held = logins.hash_of(&tenant("acme")).await;
+            held.map(|held| held.is_some_and(|held| held.matches(&key)))
+        };
+        assert!(opens().await.unwrap());
+        assert!(logins.hash_of(&tenant("beta")).await.unwrap().is_none());
+        let text = String::new;
+        for (trouble, believed) in [
+            (StoreError::Throttled(text()), true),
+            (StoreError::Sealed(text()), true),
+            (StoreError::NotLeader(text()), true),
+            (StoreError::Timeout(text()), true),
+            (StoreError::Unavailable(text()), true),
+            (StoreError::Conflict(text()), false),
+            (StoreError::Denied(text()), false),
+            (StoreError::Protocol(text()), false),
+            (StoreError::Local(text()), false),
+        ] {
+            *store.trouble.lock().unwrap() = Some(trouble.clone());
+            assert!(opens().await.unwrap(), "{trouble}: it is not even asked");
+            tokio::time::advance(BELIEVED).await;
+            assert_eq!(opens().await.ok(), believed.then_some(true), "{trouble}");
+            let other = logins.hash_of(&tenant("beta")).await;
+            assert!(other.is_err(), "{trouble}: nobody's key was ever held");
+            *store.trouble.lock().unwrap() = None;
+            tokio::time::advance(BELIEVED).await;
+            assert!(opens().await.unwrap());
+        }
+    }
 
     #[test]
     fn only_a_whole_basic_login_is_read() {

@@ -257,11 +257,6 @@ impl<T> Pulsed<T> {
         }
     }
 
-    /// Its clock.
-    pub const fn pulse(&self) -> &Arc<Pulse> {
-        &self.pulse
-    }
-
     /// Fails when the connection's time is up; else arranges to be woken when it may be.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let deadline = self.pulse.deadline(self.pulse.look());

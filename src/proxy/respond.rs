@@ -322,6 +322,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_two_troubles_of_the_store_read_alike() {
+        let text = String::new;
+        let all = [
+            StoreError::Conflict(text()),
+            StoreError::Denied(text()),
+            StoreError::Throttled(text()),
+            StoreError::Sealed(text()),
+            StoreError::NotLeader(text()),
+            StoreError::Timeout(text()),
+            StoreError::Unavailable(text()),
+            StoreError::Protocol(text()),
+            StoreError::Local(text()),
+        ];
+        for of in [store_words, StoreError::cause, StoreError::remedy] {
+            let distinct: std::collections::BTreeSet<_> = all.iter().map(of).collect();
+            assert_eq!(distinct.len(), all.len(), "{distinct:?}");
+        }
+    }
+
+    #[test]
     fn every_reason_has_the_status_of_the_contract() {
         for (code, want) in [
             ("egress_denied", 403),

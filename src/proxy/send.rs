@@ -358,3 +358,33 @@ pub(super) fn inflate(body: &[u8]) -> Vec<u8> {
         .read_to_end(&mut plain);
     plain
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_that_an_answer_asks_for_is_believed_up_to_an_hour_and_no_nonsense_is() {
+        for (after, rate, want_ms) in [
+            (None, None, 0),
+            (Some("2"), None, 2_000),
+            (None, Some("0.5"), 2_000),
+            (Some("1"), Some("0.25"), 4_000),
+            (Some(" 3 "), Some("10"), 3_000),
+            (Some("86400"), None, 3_600_000),
+            (None, Some("0.0000001"), 3_600_000),
+            (Some("-1"), Some("0"), 0),
+            (Some("NaN"), Some("inf"), 0),
+            (Some("Wed, 21 Oct 2026 07:28:00 GMT"), Some(""), 0),
+        ] {
+            let (mut parts, ()) = http::Response::new(()).into_parts();
+            for (name, value) in [("retry-after", after), (RATE_FIELD, rate)] {
+                if let Some(value) = value {
+                    let value = HeaderValue::from_str(value).unwrap();
+                    parts.headers.insert(name, value);
+                }
+            }
+            assert_eq!(floor(&parts).as_millis(), want_ms, "{after:?} {rate:?}");
+        }
+    }
+}

@@ -114,3 +114,30 @@ pub(super) fn missing(id: &TenantId, missing: Missing) -> Failure {
         .caused_by(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreError;
+
+    #[test]
+    fn a_store_that_cannot_say_who_a_tenant_is_or_whether_it_may_be_served_is_no_no() {
+        let acme = TenantId::parse("acme").unwrap();
+        let away = || StoreError::Sealed("GET canary".to_owned());
+        for failure in [
+            missing(&acme, Missing::Store(away())),
+            not_ready(&acme, Unready::Store(away())),
+        ] {
+            assert_eq!(failure.reason, Reason::TokenUnavailable);
+            assert_eq!(failure.retry_after, Some(2));
+            assert!(failure.details.starts_with("store: "), "{failure:?}");
+            let said = format!("{} {}", failure.message, failure.details);
+            assert!(said.contains("acme") && !said.contains("canary"), "{said}");
+        }
+        let unknown = missing(&acme, Missing::Unknown);
+        assert_eq!(unknown.reason, Reason::TenantUnknown);
+        let unready = not_ready(&acme, Unready::NeverPassed);
+        assert_eq!(unready.reason, Reason::TenantQuarantined);
+        assert!(unready.details.contains("spapi-sidecar preflight acme"));
+    }
+}

@@ -214,3 +214,32 @@ fn note(record: &mut Record, reason: Reason, error: &io::Error) {
     };
     tracing::info!(request_id = %record.id, host = %record.host, reason = reason.code(), %error, "a tunnel ended");
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_tunnel_asks_for_its_own_host_by_name_and_for_an_address_by_none() {
+        for (target, sni, want) in [
+            ("a.example:443", Some("a.example"), true),
+            ("a.example:443", Some("A.Example"), true),
+            ("a.example:443", Some("b.example"), false),
+            ("a.example:443", Some("a.example.evil"), false),
+            ("a.example:443", Some("not a name"), false),
+            ("a.example:443", None, false),
+            ("192.0.2.7:443", None, true),
+            ("192.0.2.7:443", Some("a.example"), false),
+            ("[2001:db8::1]:443", None, true),
+        ] {
+            let hello = hello::Hello {
+                sni: sni.map(str::to_owned),
+                bytes: Bytes::new(),
+            };
+            let target = Authority::parse(target).unwrap();
+            assert_eq!(asks_for(&hello, &target), want, "{target} {sni:?}");
+        }
+    }
+}

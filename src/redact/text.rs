@@ -253,6 +253,8 @@ mod tests {
                 "https://b.s3.amazonaws.com/k?X-Amz-Signature=canary",
                 "[redacted]",
             ),
+            ("see https://a.example/k?id=canary", "see [redacted]"),
+            ("\"Bearer\" canary", "\"Bearer\" [redacted]"),
             ("https://user:canary@host/", "[redacted]"),
             ("0123456789abcdef0123456789abcdef", "[redacted]"),
             ("deadbeefdeadbeefdeadbeef", "[redacted]"),
@@ -272,6 +274,47 @@ mod tests {
         let long = text(&"word ".repeat(100));
         assert!(long.ends_with("word…"), "{long}");
         assert!(long.len() <= LENGTH + "…".len(), "{}", long.len());
+        let nineteen = ["readiness"; 19].join(" ");
+        let full = format!("{nineteen} ten-letter");
+        assert_eq!((text(&full), full.len()), (full.clone(), LENGTH));
+        let over = format!("{nineteen} eleven-case");
+        assert_eq!(text(&over), format!("{nineteen}…"));
+    }
+
+    #[test]
+    fn a_word_is_told_from_a_random_run_by_length_digits_and_capitals() {
+        for (value, want) in [
+            ("", false),
+            // a run of twenty and more has to be words and small numbers
+            ("a1b2c3d4e5f-a1b2c3d", false),
+            ("a1b2c3d4e5f-a1b2c3d4", true),
+            ("documents-v2021-release", false),
+            ("documents-20211-release", true),
+            ("documents-ab1-releases", true),
+            ("Id-of-the-Document-Now", false),
+            ("INVALID-PARAMETER-GIVEN", false),
+            ("a-b-c-d-e-f-g-h-i-j-k", true),
+            ("a b c d e f g h i j k", false),
+            // one part of twelve and more has to be one of them
+            ("a1b2c3d4e5f", false),
+            ("a1b2c3d4e5f6", true),
+            ("AbCdEfGhIjK", false),
+            ("AbCdEfGhIjKl", true),
+            // a word of one case has nineteen letters at most, one in camel case forty
+            ("internationalizatio", false),
+            ("internationalization", true),
+            ("INTERNATIONALIZATIO", false),
+            ("INTERNATIONALIZATION", true),
+            ("createReportDocument", false),
+            ("RestrictedRestrictedRestrictedRestricted", false),
+            ("RestrictedRestrictedRestrictedRestricteds", true),
+            // Vault's tokens of old
+            ("s.abcdefg", false),
+            ("s.abcdefgh", true),
+            ("s.abc-efgh", false),
+        ] {
+            assert_eq!(looks_secret(value), want, "{value}");
+        }
     }
 
     /// A secret as a random generator writes it: every character of the alphabet equally likely.

@@ -91,3 +91,27 @@ impl Roll {
         fields
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_roll_takes_nobody_new_and_renews_whoever_is_on_it() {
+        let member = |beats| Member {
+            beats,
+            since: String::new(),
+        };
+        let mut roll = Roll::default();
+        for n in 0..MOST_MEMBERS {
+            assert!(roll.put(&format!("m{n}"), member(1)));
+        }
+        assert!(!roll.put("late", member(1)));
+        assert!(roll.put("m0", member(2)));
+        assert_eq!(roll.members().count(), MOST_MEMBERS);
+        let beats = roll.members().find(|(id, _)| *id == "m0");
+        assert_eq!(beats.map(|(_, member)| member.beats), Some(2));
+        assert!(roll.remove("m0"));
+        assert!(roll.put("late", member(1)));
+    }
+}

@@ -461,6 +461,16 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_printed_without_what_it_holds() {
+        let answer = Answer {
+            status: 200,
+            date: None,
+            body: Bytes::from_static(b"Atza|canary"),
+        };
+        assert_eq!(format!("{answer:?}"), "Answer { status: 200, .. }");
+    }
+
+    #[test]
     fn an_answer_that_is_not_a_token_is_refused_without_being_quoted() {
         for body in [
             &b"<html>canary</html>"[..],

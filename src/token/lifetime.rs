@@ -279,6 +279,54 @@ mod tests {
     }
 
     #[test]
+    fn clocks_agree_where_they_differ_from_what_is_proven_by_what_is_tolerated() {
+        let seconds = Duration::from_secs;
+        for (claimed, unborn, want) in [
+            (3630, None, true),
+            (3631, None, false),
+            (0, None, true),
+            (2970, Some(600), true),
+            (2969, Some(600), false),
+            (3631, Some(600), false),
+        ] {
+            let told = Told {
+                whole: seconds(3600),
+                claimed: seconds(claimed),
+                unborn: unborn.map(seconds),
+            };
+            assert_eq!(told.agrees(seconds(30)), want, "{claimed} {unborn:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_a_wrong_clock_is_renewed_as_a_new_one_or_late_in_what_is_proven() {
+        let now = Instant::now();
+        let seconds = Duration::from_secs;
+        for (unborn, due, end) in [(100, 1785, 3470), (3000, 513, 570)] {
+            let told = Told {
+                whole: seconds(3600),
+                claimed: seconds(7200),
+                unborn: Some(seconds(unborn)),
+            };
+            let life = Life::told(now, told, 0.5, seconds(30), 0.0).unwrap();
+            let want = Life {
+                due: now + seconds(due),
+                end: now + seconds(end),
+            };
+            assert_eq!(life, want, "seen to be unborn {unborn} s ago");
+        }
+    }
+
+    #[test]
+    fn renewal_is_drawn_from_a_tenth_of_the_life_that_begins_at_the_configured_share() {
+        let born = Instant::now();
+        for (jitter, due) in [(0.0, 500), (0.5, 550), (1.0, 600)] {
+            let life = Life::parse(born, 1000, 0.5, Duration::ZERO, jitter).unwrap();
+            assert_eq!(life.due, born + Duration::from_secs(due), "{jitter}");
+        }
+    }
+
+    #[test]
     fn a_life_that_is_told_ends_when_the_one_at_its_source_does() {
         let asked = Instant::now();
         let skew = Duration::from_secs(30);

@@ -84,3 +84,100 @@ pub async fn rotate(
         status => Err(RotationFailure::Unexpected(status)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::config;
+    use crate::secret::Opaque;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{BoxFuture, Expect, Fields, GrantStore as _, RecordKey};
+    use crate::task::Tasks;
+    use crate::telemetry::event::Events;
+    use crate::token::exchange::Answer;
+
+    /// LWA, which grants, and SP-API, which answers with a status.
+    #[derive(Debug, Default)]
+    struct Amazon {
+        status: AtomicU16,
+        asked: Mutex<Vec<String>>,
+    }
+
+    impl Transport for Amazon {
+        fn post<'a>(&'a self, post: Post<'a>) -> BoxFuture<'a, Result<Answer, String>> {
+            let (status, body) = if post.target == PATH {
+                let of = |(name, value): &(http::HeaderName, http::HeaderValue)| {
+                    format!("{name}: {}", value.to_str().unwrap())
+                };
+                let fields: Vec<String> = post.fields.iter().map(of).collect();
+                assert!(post.body.is_empty());
+                self.asked.lock().unwrap().push(fields.join(", "));
+                (self.status.load(Ordering::Relaxed), "canary")
+            } else {
+                let body = String::from_utf8_lossy(&post.body).into_owned();
+                assert!(body.contains("scope=sellingpartnerapi%3A%3Aclient_credential%3Arotation"));
+                (200, r#"{"access_token":"Atc|r","expires_in":3600}"#)
+            };
+            let answer = Answer {
+                status,
+                date: None,
+                body: body.into(),
+            };
+            Box::pin(std::future::ready(Ok(answer)))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rotation_carries_a_token_of_its_scope_and_every_answer_but_204_is_a_failure_of_its_own()
+     {
+        let erp = AppId::parse("erp").unwrap();
+        let store = Arc::new(MemoryStore::default());
+        let fields = [("client_id", "amzn1.x"), ("client_secret", "s")]
+            .map(|(name, value)| (name.to_owned(), Opaque::new(value.to_owned())));
+        let place = RecordKey::App(erp.clone());
+        store
+            .write(&place, Fields::from(fields), Expect::Absent)
+            .await
+            .unwrap();
+        let amazon = Arc::new(Amazon::default());
+        let config = config::Lwa {
+            token_url: "https://api.amazon.com/auth/o2/token".parse().unwrap(),
+            refresh_at: 0.5,
+            clock_skew: Duration::ZERO,
+            timeout: Duration::from_secs(10),
+        };
+        let transport = Arc::clone(&amazon) as Arc<dyn Transport>;
+        let tasks = Tasks::new(Handle::current());
+        let lwa = Lwa::new(config, store, transport, tasks, Events::default()).unwrap();
+        let host = Authority::parse("sellingpartnerapi-na.amazon.com:443").unwrap();
+        let inject = [InjectHeader::XAmzAccessToken, InjectHeader::Authorization];
+        for (status, want) in [
+            (204, None),
+            (200, Some("answered 200 instead of 204")),
+            (400, Some("refused to rotate (status 400)")),
+            (403, Some("refused to rotate (status 403)")),
+            (429, Some("once a minute")),
+            (500, Some("answered 500 instead of 204")),
+        ] {
+            amazon.status.store(status, Ordering::Relaxed);
+            let said = rotate(&lwa, &*amazon, &inject, &host, &erp).await;
+            let said = said.err().map(|failure| failure.to_string());
+            assert_eq!(said.is_some(), want.is_some(), "{status}: {said:?}");
+            let said = said.unwrap_or_default();
+            assert!(said.contains(want.unwrap_or_default()), "{said}");
+            assert!(!said.contains("canary"), "{said}");
+        }
+        for fields in &*amazon.asked.lock().unwrap() {
+            assert_eq!(
+                fields,
+                "x-amz-access-token: Atc|r, authorization: Bearer Atc|r"
+            );
+        }
+    }
+}

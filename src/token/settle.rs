@@ -232,3 +232,143 @@ enum Kept {
     /// The store holds neither the token that was spent nor its replacement.
     Overtaken,
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::store::Fields;
+    use crate::store::memory::MemoryStore;
+
+    struct Bench {
+        store: Arc<MemoryStore>,
+        all: Replacements,
+        tasks: Tasks,
+        acme: TenantId,
+    }
+
+    impl Bench {
+        /// A store that holds this refresh token.
+        async fn with(token: &str) -> Self {
+            let bench = Self {
+                store: Arc::default(),
+                all: Replacements::new(Events::default()),
+                tasks: Tasks::new(Handle::current()),
+                acme: TenantId::parse("acme").unwrap(),
+            };
+            bench.put(token).await;
+            bench
+        }
+
+        async fn put(&self, token: &str) {
+            let fields = [("refresh_token", token), ("selling_partner_id", "A1")]
+                .map(|(name, value)| (name.to_owned(), Opaque::new(value.to_owned())));
+            let place = RecordKey::Grant(self.acme.clone());
+            let written = self.store.write(&place, Fields::from(fields), Expect::Any);
+            written.await.unwrap();
+        }
+
+        fn replaced(&self, spent: &str, fresh: &str) -> Arc<Replacement> {
+            let of = |token: &str| RefreshToken::new(token.to_owned());
+            self.all.hold(&self.acme, of(spent), of(fresh))
+        }
+
+        async fn keep(&self, replacement: &Arc<Replacement>) {
+            let store = Arc::clone(&self.store) as Arc<dyn GrantStore>;
+            let kept = Arc::clone(replacement).keep(store, self.tasks.clone());
+            kept.await;
+        }
+
+        /// The refresh token that the store holds, with the other field, and its version.
+        async fn stored(&self) -> Option<(String, String, u64)> {
+            let place = RecordKey::Grant(self.acme.clone());
+            let record = self.store.read(&place).await.unwrap()?;
+            let field = |name: &str| record.fields[name].expose().to_owned();
+            let (token, id) = (field("refresh_token"), field("selling_partner_id"));
+            Some((token, id, record.version))
+        }
+
+        fn used_instead_of(&self, stored: &str) -> String {
+            let stored = RefreshToken::new(stored.to_owned());
+            self.all.instead_of(&self.acme, stored).expose().to_owned()
+        }
+    }
+
+    fn holding(token: &str, version: u64) -> Option<(String, String, u64)> {
+        Some((token.to_owned(), "A1".to_owned(), version))
+    }
+
+    #[tokio::test]
+    async fn a_replacement_is_used_at_once_and_written_over_what_was_spent_for_it() {
+        let bench = Bench::with("old").await;
+        let replacement = bench.replaced("old", "new");
+        assert_eq!(bench.used_instead_of("old"), "new");
+        assert_eq!(bench.all.tenants(), std::slice::from_ref(&bench.acme));
+        bench.keep(&replacement).await;
+        assert_eq!(bench.stored().await, holding("new", 2));
+        assert!(bench.all.tenants().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_somebody_stored_meanwhile_counts_and_is_not_written_over() {
+        let bench = Bench::with("old").await;
+        let replacement = bench.replaced("old", "new");
+        bench.put("by hand").await;
+        assert_eq!(bench.used_instead_of("by hand"), "by hand");
+        bench.keep(&replacement).await;
+        assert_eq!(bench.stored().await, holding("by hand", 2));
+        assert!(bench.all.tenants().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_grant_that_was_deleted_meanwhile_is_not_made_anew() {
+        let bench = Bench::with("old").await;
+        let replacement = bench.replaced("old", "new");
+        bench.store.forget_all("acme");
+        bench.keep(&replacement).await;
+        assert_eq!(bench.stored().await, None);
+        assert!(bench.all.tenants().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_the_store_holds_already_is_not_written_again() {
+        let bench = Bench::with("old").await;
+        let replacement = bench.replaced("old", "new");
+        bench.put("new").await;
+        bench.keep(&replacement).await;
+        assert_eq!(bench.stored().await, holding("new", 2));
+        assert!(bench.all.tenants().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_newest_of_two_replacements_is_written_over_what_the_first_was_spent_for() {
+        let bench = Bench::with("old").await;
+        let first = bench.replaced("old", "newer");
+        let second = bench.replaced("newer", "newest");
+        assert_eq!(bench.used_instead_of("old"), "newest");
+        assert_eq!(bench.used_instead_of("newer"), "newest");
+        bench.keep(&second).await;
+        assert_eq!(bench.stored().await, holding("newest", 2));
+        bench.keep(&first).await;
+        assert_eq!(bench.stored().await, holding("newest", 2), "it was late");
+        assert!(bench.all.tenants().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_replacement_of_another_token_than_the_one_held_stands_alone() {
+        let bench = Bench::with("old").await;
+        let first = bench.replaced("old", "new");
+        let other = bench.replaced("by hand", "of that");
+        assert_eq!(bench.used_instead_of("old"), "old");
+        bench.keep(&first).await;
+        assert_eq!(
+            bench.all.tenants(),
+            std::slice::from_ref(&bench.acme),
+            "the other is held"
+        );
+        bench.put("by hand").await;
+        bench.keep(&other).await;
+        assert_eq!(bench.stored().await, holding("of that", 4));
+    }
+}

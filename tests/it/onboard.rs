@@ -6,6 +6,8 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
 use spapi_sidecar::sandbox::{Options, Sandbox};
 
+use crate::support::command::counters;
+
 const APPLICATION: &str = "amzn1.sellerapps.app.0000";
 
 /// A folder with a configuration, a sealed store that holds the app, and the sandbox.
@@ -66,6 +68,7 @@ audit: {{ path: audit.jsonl, requests: none }}
             .args(words)
             .current_dir(self.path())
             .env_clear()
+            .envs(counters())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -330,6 +330,61 @@ async fn a_login_that_the_store_cannot_confirm_is_refused_on_the_call_and_never_
 }
 
 #[tokio::test]
+async fn a_login_that_the_store_cannot_confirm_opens_no_tunnel() {
+    let sidecar = TestSidecar::start().await;
+    sidecar.put_proxy_key("beta", KEY).await;
+    std::fs::write(sidecar.folder.path().join("store.sealed"), "nonsense").unwrap();
+    let login = basic("beta", KEY);
+    let fields = [("proxy-authorization", &*login)];
+    let (answer, _) = sidecar.connect("tunnel.example:443", &fields).await;
+    let refusal = answer.refusal();
+    assert_eq!((refusal.status, &*refusal.code), (503, "token_unavailable"));
+    assert!(refusal.details.starts_with("store: "), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_login_that_the_store_cannot_confirm_is_vended_what_names_nobody() {
+    let sidecar = TestSidecar::start().await;
+    sidecar.put_proxy_key("beta", KEY).await;
+    std::fs::write(sidecar.folder.path().join("store.sealed"), "nonsense").unwrap();
+    let login = basic("beta", KEY);
+    let mut inside = sidecar
+        .inside_with(LWA, &[("proxy-authorization", &login)])
+        .await;
+    let asked = request("POST", LWA, "/auth/o2/token", &[], "refresh_token=x");
+    assert_eq!(inside.ask(asked).await.status, 200);
+    let record = sidecar.record().await;
+    assert_eq!(record["operation"], "token", "{record}");
+    assert!(record["tenant"].is_null(), "{record}");
+}
+
+#[tokio::test]
+async fn a_real_token_behind_a_login_is_dropped_for_that_of_the_logins_tenant() {
+    let sidecar = TestSidecar::start().await;
+    sidecar.put_proxy_key("beta", KEY).await;
+    let login = basic("beta", KEY);
+    let real = [("x-amz-access-token", "Atza|IwEBIcanaryOfTheProgramItself")];
+    let fields = [("proxy-authorization", &*login)];
+    let mut inside = sidecar.inside_with(NA, &fields).await;
+    assert_eq!(inside.get(NA, ORDERS, &real).await.status, 200);
+    assert_eq!(sidecar.whose(), [Some("beta".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_real_token_behind_a_login_that_the_store_cannot_confirm_leads_nowhere() {
+    let sidecar = TestSidecar::start().await;
+    sidecar.put_proxy_key("beta", KEY).await;
+    std::fs::write(sidecar.folder.path().join("store.sealed"), "nonsense").unwrap();
+    let login = basic("beta", KEY);
+    let real = [("x-amz-access-token", "Atza|IwEBIcanaryOfTheProgramItself")];
+    let fields = [("proxy-authorization", &*login)];
+    let mut inside = sidecar.inside_with(NA, &fields).await;
+    let answer = inside.get(NA, ORDERS, &real).await;
+    assert_eq!(answer.refused(), (503, "token_unavailable".to_owned()));
+    assert_eq!(sidecar.received(), []);
+}
+
+#[tokio::test]
 async fn a_login_and_a_phantom_of_two_tenants_are_refused() {
     let sidecar = TestSidecar::start().await;
     sidecar.put_proxy_key("beta", KEY).await;
@@ -498,4 +553,27 @@ async fn a_restricted_data_token_that_the_routes_do_not_cover_is_refused() {
             "{resource}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_restricted_data_token_is_for_one_to_fifty_resources_with_a_method_each() {
+    let sidecar = TestSidecar::start().await;
+    let mut inside = sidecar.inside(NA).await;
+    let good = r#"{"method":"GET","path":"/orders/v0/orders/902-1/address"}"#;
+    let bad = r#"{"method":"G T","path":"/orders/v0/orders/902-1/address"}"#;
+    for (resources, want) in [
+        (vec![], 400),
+        (vec![good], 200),
+        (vec![good; 50], 200),
+        (vec![good; 51], 400),
+        (vec![good, bad], 400),
+    ] {
+        let body = format!(r#"{{"restrictedResources":[{}]}}"#, resources.join(","));
+        let answer = inside.ask(request("POST", NA, TOKENS, &[], &body)).await;
+        assert_eq!(answer.status, want, "{} resources", resources.len());
+        if want == 400 {
+            assert_eq!(answer.refused(), (400, "bad_request".to_owned()));
+        }
+    }
+    assert_eq!(sidecar.received(), []);
 }

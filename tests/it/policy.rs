@@ -451,6 +451,43 @@ async fn a_body_that_names_anothers_marketplace_is_refused_before_it_leaves() {
 }
 
 #[tokio::test]
+async fn the_policy_that_only_reports_lets_a_body_with_anothers_marketplace_through_and_writes_it_down()
+ {
+    let sidecar = TestSidecar::with(Setup {
+        sections: "policy: report".to_owned(),
+        ..Setup::default()
+    })
+    .await;
+    let body = format!(
+        r#"{{"reportType":"GET_MERCHANT_LISTINGS_ALL_DATA","marketplaceIds":["{FOREIGN}"]}}"#
+    );
+    post(&sidecar, NA, "/reports/2021-06-30/reports", &body).await;
+    assert_eq!(sidecar.received().len(), 1);
+    let record = sidecar.record().await;
+    assert_eq!(
+        (&record["outcome"], &record["reason"]),
+        (&"would_refuse".into(), &"marketplace_denied".into()),
+        "{record}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_names_marketplaces_and_cannot_be_kept_for_reading_is_refused() {
+    let sidecar = TestSidecar::with(Setup {
+        listen: "  limits: { replay_body: 1KiB }".to_owned(),
+        ..Setup::default()
+    })
+    .await;
+    let padding = " ".repeat(2 << 10);
+    let body = format!(
+        r#"{{"reportType":"GET_MERCHANT_LISTINGS_ALL_DATA",{padding}"marketplaceIds":["{OWN}"]}}"#
+    );
+    let answer = post(&sidecar, NA, "/reports/2021-06-30/reports", &body).await;
+    let refusal = refused_here(&sidecar, answer, 400, "bad_request").await;
+    assert!(refusal.details.contains("replay_body"), "{refusal:?}");
+}
+
+#[tokio::test]
 async fn a_restricted_data_token_is_asked_for_at_the_tenants_own_host_alone() {
     let sidecar = TestSidecar::start().await;
     let target = "/tokens/2021-03-01/restrictedDataToken";

@@ -16,6 +16,7 @@ fn edited(sidecar: &TestSidecar, from: &str, to: &str) -> Config {
     Config::parse("proxy.yaml", &text, &|_| None).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
+const EU: &str = "sellingpartnerapi-eu.amazon.com";
 const ORDERS: &str = "/orders/v0/orders?MarketplaceIds=ATVPDKIKX0DER";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,6 +45,24 @@ async fn an_egress_rule_taken_away_is_refused_on_the_connection_it_had_opened() 
     let answer = inside.get(NA, ORDERS, &[]).await;
     assert_eq!(answer.refused(), (403, "egress_denied".to_owned()));
     assert_eq!(sidecar.received().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_egress_rule_that_means_something_else_now_is_refused_on_the_connection_it_had_opened() {
+    let sidecar = TestSidecar::start().await;
+    let mut inside = sidecar.inside(EU).await;
+    let rule = format!("{{ host: {EU}, mode: inject }}");
+    let changed = format!("{{ host: {EU}, mode: document }}");
+    let answer = inside.get(EU, ORDERS, &[]).await;
+    assert_eq!(answer.refused(), (403, "region_denied".to_owned()));
+    sidecar
+        .app
+        .reload(edited(&sidecar, &rule, &changed))
+        .unwrap();
+    let refusal = inside.get(EU, ORDERS, &[]).await.refusal();
+    assert_eq!((refusal.status, &*refusal.code), (403, "egress_denied"));
+    assert!(refusal.message.contains("has changed"), "{refusal:?}");
+    assert_eq!(sidecar.received(), []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

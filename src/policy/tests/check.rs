@@ -78,6 +78,58 @@ fn a_marketplace_of_somebody_else_is_refused_without_being_quoted() {
 }
 
 #[test]
+fn a_tenant_may_ask_for_restricted_tokens_at_its_own_sp_api_host_alone() {
+    let policy = enforcing(&[]);
+    for (host, allowed) in [
+        (NA, true),
+        ("private-link.example.com", true),
+        ("sellingpartnerapi-eu.amazon.com", false),
+        ("sandbox.sellingpartnerapi-na.amazon.com", false),
+    ] {
+        let judged = policy.region(&tenant(), &Host::parse(host).unwrap());
+        let reason = judged.map_err(|refusal| refusal.reason);
+        let want = allowed.then_some(()).ok_or(Reason::RegionDenied);
+        assert_eq!(reason, want, "{host}");
+    }
+}
+
+#[test]
+fn a_body_that_names_somebody_elses_marketplace_is_refused_without_being_quoted() {
+    let policy = enforcing(&[]);
+    let read = |text: &str| serde_json::from_str::<Body>(text).unwrap();
+    let own = read(r#"{"marketplaceIds":["ATVPDKIKX0DER"],"reportOptions":{"n":-1}}"#);
+    assert_eq!(policy.body(&tenant(), &own), Ok(()));
+    let other = read(r#"{"marketplaceIds":["A1PA6795UKMFR9"]}"#);
+    let refusal = policy.body(&tenant(), &other).unwrap_err();
+    assert_eq!(refusal.reason, Reason::MarketplaceDenied);
+    assert!(!format!("{refusal:?}").contains("A1PA6795UKMFR9"));
+}
+
+#[test]
+fn a_body_is_read_where_the_operation_names_marketplaces_there() {
+    for (allow, want) in [
+        ("POST /reports/2021-06-30/reports", true),
+        ("POST /reports/2021-06-30/schedules", true),
+        ("POST /feeds/2021-06-30/feeds", true),
+        ("POST /feeds/2021-06-30/documents", false),
+        ("GET /reports/2021-06-30/reports", false),
+        ("POST /made/up", false),
+    ] {
+        let enforced = verdict_at(&enforcing(&[rule(allow)]), NA, allow, None);
+        let Verdict::Allow(route) = enforced else {
+            panic!("{enforced:?}");
+        };
+        assert_eq!(route.marketplaces_in_body, want, "{allow}");
+        let report = Policy::of(&[], &[], PolicyMode::Report);
+        let reported = verdict_at(&report, NA, allow, None);
+        let Verdict::WouldRefuse(route, _) = reported else {
+            panic!("{reported:?}");
+        };
+        assert_eq!(route.marketplaces_in_body, want, "{allow}, not listed");
+    }
+}
+
+#[test]
 fn the_path_comes_before_the_route_the_route_before_the_region_and_so_on() {
     let mut other = rule("GET /orders/v0/orders");
     other.scope = Some("role-b".to_owned());
@@ -131,6 +183,9 @@ fn what_can_return_personal_data_is_marked_for_the_audit() {
         ("GET /orders/v0/{anything}/{id}/{part}", true),
         ("GET /sellers/v1/marketplaceParticipations", false),
         ("GET /made/up", false),
+        // shorter and longer than every such operation
+        ("GET /orders/v0", false),
+        ("GET /orders/v0/orders/{orderId}/address/more", false),
     ] {
         let path = allow.replace(['{', '}'], "");
         let verdict = verdict_at(&enforcing(&[rule(allow)]), NA, &path, None);

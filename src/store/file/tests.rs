@@ -34,6 +34,19 @@ fn fields(value: &str) -> Fields {
 }
 
 #[tokio::test]
+async fn a_folder_in_the_place_of_the_file_or_of_its_key_is_refused() {
+    let (_folder, config) = place();
+    let store = FileStore::open(&config).unwrap();
+    std::fs::create_dir(&config.path).unwrap();
+    let refused = store.read(&erp()).await.unwrap_err().to_string();
+    assert!(refused.ends_with("store.sealed is not a file"), "{refused}");
+    std::fs::remove_file(&config.key_file).unwrap();
+    std::fs::create_dir(&config.key_file).unwrap();
+    let refused = FileStore::open(&config).unwrap_err().to_string();
+    assert!(refused.ends_with("store.key is not a file"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_missing_key_points_at_init_and_a_missing_file_is_an_empty_store() {
     let (_folder, config) = place();
     let store = FileStore::open(&config).unwrap();

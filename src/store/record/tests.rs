@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::store::memory::MemoryStore;
+use crate::store::{BoxFuture, Folder};
 
 fn record(fields: &[(&str, &str)]) -> Record {
     Record {
@@ -27,6 +28,25 @@ fn an_app_without_a_secret_is_refused_with_the_command_that_mends_it() {
             "apps/erp in the store has no client_secret; run `spapi-sidecar app put erp`"
         );
     }
+}
+
+#[test]
+fn a_grant_without_a_refresh_token_is_refused_with_the_command_that_mends_it() {
+    let acme = TenantId::parse("acme").unwrap();
+    for fields in [&[][..], &[("refresh_token", "\n")][..]] {
+        assert_eq!(
+            Grant::from_record(&acme, &record(fields))
+                .unwrap_err()
+                .to_string(),
+            "tenants/acme/grant in the store has no refresh_token; run `spapi-sidecar tenant put-token acme`"
+        );
+    }
+}
+
+#[test]
+fn the_key_of_phantoms_is_not_printed() {
+    let key = PhantomKeyMaterial::generate().unwrap();
+    assert_eq!(format!("{key:?}"), "PhantomKeyMaterial(…)");
 }
 
 #[test]
@@ -91,4 +111,60 @@ async fn every_sidecar_of_a_store_signs_phantoms_with_one_key() {
         two.unwrap().read(&text),
         crate::phantom::Reading::Genuine(crate::phantom::Kind::Refresh, acme)
     );
+}
+
+/// A store that another sidecar writes to just before we do, or says that one did.
+#[derive(Debug, Default)]
+struct Raced {
+    records: MemoryStore,
+    by: Option<Fields>,
+}
+
+impl GrantStore for Raced {
+    fn read<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        self.records.read(key)
+    }
+
+    fn write<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        _fields: Fields,
+        _expect: Expect,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(async move {
+            if let Some(fields) = &self.by {
+                let first = self.records.write(key, fields.clone(), Expect::Absent);
+                first.await?;
+            }
+            Err(StoreError::Conflict(key.path()))
+        })
+    }
+
+    fn list(&self, folder: Folder) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        self.records.list(folder)
+    }
+
+    fn describe(&self) -> String {
+        "raced".to_owned()
+    }
+}
+
+#[tokio::test]
+async fn who_is_late_to_make_the_key_of_phantoms_takes_the_one_that_is_there() {
+    let acme = TenantId::parse("acme").unwrap();
+    let theirs = PhantomKeyMaterial::generate().unwrap();
+    let text = theirs
+        .key()
+        .mint(crate::phantom::Kind::Refresh, Some(&acme), 1);
+    let raced = Raced {
+        by: Some(theirs.into_fields()),
+        ..Raced::default()
+    };
+    let ours = phantom_key(&raced).await.unwrap();
+    assert_eq!(
+        ours.read(&text),
+        crate::phantom::Reading::Genuine(crate::phantom::Kind::Refresh, acme)
+    );
+    let lost = phantom_key(&Raced::default()).await.unwrap_err();
+    assert!(matches!(lost, StoreError::Conflict(_)), "{lost}");
 }

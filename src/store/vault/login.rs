@@ -332,3 +332,27 @@ fn sendable(text: String, place: &str) -> Result<Opaque, StoreError> {
     }
     Ok(Opaque::new(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_one_line_of_visible_characters_and_is_not_quoted_where_it_is_none() {
+        let read = |text: &str| sendable(text.to_owned(), "/run/secret_id");
+        assert_eq!(read("s.canary").unwrap().expose(), "s.canary");
+        for text in [
+            "",
+            "canary two",
+            "canary\ncanary",
+            "can\u{e4}ry",
+            "canary\0",
+        ] {
+            let refused = read(text).unwrap_err();
+            assert!(matches!(refused, StoreError::Local(_)), "{refused}");
+            let said = refused.to_string();
+            assert!(said.contains("/run/secret_id does not hold"), "{said}");
+            assert!(!said.contains("canary"), "{said}");
+        }
+    }
+}

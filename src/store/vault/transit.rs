@@ -162,3 +162,38 @@ fn results<T: for<'de> Deserialize<'de>>(place: &str, body: &[u8]) -> Result<Vec
         .ok_or_else(|| senseless(place, "no results inside"))?
         .batch_results)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tenant::{AppId, TenantId};
+
+    #[test]
+    fn what_is_sealed_is_opened_by_the_key_of_its_tenant_or_by_one_for_all() {
+        let transit = |key: &str| Transit {
+            mount: "transit".to_owned(),
+            key: key.to_owned(),
+        };
+        let grant = RecordKey::Grant(TenantId::parse("acme").unwrap());
+        let app = RecordKey::App(AppId::parse("erp").unwrap());
+        let key = |key: &str, record: &RecordKey| {
+            opening_key(Some(&transit(key)), record).map(|(mount, name)| format!("{mount}/{name}"))
+        };
+        let acme = || TenantId::parse("acme").unwrap();
+        for record in [
+            RecordKey::Grant(acme()),
+            RecordKey::Profile(acme()),
+            RecordKey::Preflight(acme()),
+            RecordKey::ProxyKey(acme()),
+        ] {
+            let opened = key("spapi-{tenant}", &record);
+            assert_eq!(opened.unwrap(), "transit/spapi-acme", "{record}");
+        }
+        assert_eq!(key("spapi", &grant).unwrap(), "transit/spapi");
+        assert_eq!(key("spapi", &app).unwrap(), "transit/spapi");
+        let refused = key("spapi-{tenant}", &app).unwrap_err().to_string();
+        assert!(refused.contains("it belongs to no tenant"), "{refused}");
+        let refused = opening_key(None, &grant).unwrap_err().to_string();
+        assert!(refused.contains("transit is not set"), "{refused}");
+    }
+}

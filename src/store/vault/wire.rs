@@ -309,3 +309,43 @@ fn certificates(file: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, 
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_is_read_up_to_its_bound_and_no_further() {
+        let of = |bytes: usize| reqwest::Response::from(http::Response::new(vec![b' '; bytes]));
+        let whole = whole_body("GET x", of(MAX_ANSWER)).await.unwrap();
+        assert_eq!(whole.len(), MAX_ANSWER);
+        let refused = whole_body("GET x", of(MAX_ANSWER + 1)).await.unwrap_err();
+        let refused = StoreError::from(refused);
+        assert!(matches!(refused, StoreError::Protocol(_)), "{refused}");
+        assert!(
+            refused
+                .to_string()
+                .ends_with("GET x: the answer is too large")
+        );
+    }
+
+    #[test]
+    fn what_stands_on_this_machine_is_not_reached_by_the_next_hop() {
+        for (address, want) in [
+            ("http://127.0.0.1:8200", true),
+            ("http://127.9.9.9:8200", true),
+            ("http://[::1]:8200", true),
+            ("http://[::ffff:127.0.0.1]:8200", true),
+            ("http://localhost:8200", true),
+            ("https://vault.localhost", true),
+            ("https://localhost.example", false),
+            ("https://notlocalhost", false),
+            ("https://192.0.2.7:8200", false),
+            ("https://[2001:db8::1]:8200", false),
+            ("unix:/run/vault", false),
+        ] {
+            let address = url::Url::parse(address).unwrap();
+            assert_eq!(is_on_this_machine(&address), want, "{address}");
+        }
+    }
+}

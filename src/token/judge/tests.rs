@@ -104,6 +104,30 @@ fn every_recorded_answer_has_its_meaning() {
 }
 
 #[test]
+fn what_a_denial_says_in_words_is_read_for_what_it_names() {
+    for (text, want) in [
+        ("The secret token has EXPIRED", Some(Denial::SecretLapsed)),
+        ("The secret token is fine", None),
+        ("The access token has expired", Some(Denial::TokenExpired)),
+        ("The grant has expired", None),
+        ("The access token was revoked", Some(Denial::TokenInvalid)),
+        ("The access token is malformed", Some(Denial::TokenInvalid)),
+        ("The access token is invalid", Some(Denial::TokenInvalid)),
+        ("The request is invalid", None),
+        ("The access token is missing", Some(Denial::TokenMissing)),
+        ("A field is missing", None),
+        ("Error SPSA2043", Some(Denial::VendorLink)),
+        ("not linked to a vendor group", Some(Denial::VendorLink)),
+        ("the marketplace is of another region", Some(Denial::Region)),
+        ("the marketplace is closed", None),
+        ("access is forbidden", Some(Denial::Forbidden)),
+        ("", None),
+    ] {
+        assert_eq!(words(text), want, "{text}");
+    }
+}
+
+#[test]
 fn an_unexplained_403_is_explained_by_what_was_asked() {
     for (call, kind, want) in [
         (&ORDERS, "access", Denial::Role),

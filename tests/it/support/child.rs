@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
+use super::command::counters;
 use super::sidecar::{Lines, Setup, Stage, eventually};
 use super::wire::Door;
 
@@ -196,6 +197,7 @@ impl Process {
             .args(words)
             .arg(config)
             .env_clear()
+            .envs(counters())
             .envs(variables.iter().copied())
             .stdin(input)
             .stdout(Stdio::piped())

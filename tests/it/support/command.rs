@@ -1,8 +1,14 @@
 //! Commands of the binary on a folder's `proxy.yaml`.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+/// The file that a build which counts its lines counts in (`.ci/coverage`): the one variable that a cleared environment keeps.
+pub(crate) fn counters() -> Option<(&'static str, OsString)> {
+    std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file))
+}
 
 /// Starts a command; `input` is what it reads from standard input.
 pub(crate) fn begin(folder: &Path, arguments: &[&str], input: &str) -> Child {

@@ -16,7 +16,7 @@ use spapi_sidecar::config::{Config, FileStore as FileStoreConfig};
 use spapi_sidecar::secret::Opaque;
 use spapi_sidecar::store::file::FileStore;
 use spapi_sidecar::store::{Expect, GrantStore as _, RecordKey};
-use spapi_sidecar::telemetry::Sink;
+use spapi_sidecar::telemetry::{self, Sink};
 use spapi_sidecar::tenant::{AppId, TenantId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -98,7 +98,10 @@ impl World {
                 let config = Config::parse("proxy.yaml", text, &|_| None);
                 let config = config.map_err(|faults| faults.to_string());
                 let config = config.expect("a good configuration");
-                let app = App::start(config, Sink::new(log), 1).await;
+                let sink = Sink::new(log);
+                // libraries ask for it at every step, and take the long way where nothing is set up
+                let _traces = telemetry::start(&config.telemetry, None, &sink).expect("a log");
+                let app = App::start(config, sink, 1).await;
                 let app = app.expect("the sidecar starts");
                 app.ready().await;
                 app

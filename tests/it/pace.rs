@@ -107,6 +107,24 @@ async fn what_cannot_be_paced_within_max_wait_is_refused_here_and_amazon_sees_no
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_403_soon_after_a_429_goes_to_the_client_and_holds_the_next_call_as_a_429_would() {
+    let sidecar = TestSidecar::with(with("{ max_wait: 2s }")).await;
+    let client = sidecar.client();
+    trouble(&sidecar, json!({"status": 429, "times": 1}));
+    assert_eq!(status(&client).await, 200);
+    let exchanges = sidecar.exchanges();
+    let forbidden = json!({"status": 403, "times": 1, "details": "Forbidden", "retry_after": 60});
+    trouble(&sidecar, forbidden);
+    assert_eq!(status(&client).await, 403);
+    assert_eq!(sidecar.exchanges(), exchanges, "the token is not to blame");
+    let reached = sidecar.received().len();
+    let answer = client.get(url()).send().await.unwrap();
+    let (status, code, _) = refusal(answer).await;
+    assert_eq!((status, &*code), (429, "throttled"));
+    assert_eq!(sidecar.received().len(), reached);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tenants_do_not_wait_for_each_others_quota() {
     let sidecar = TestSidecar::with(Setup {
         routes:
